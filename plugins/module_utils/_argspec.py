@@ -5,6 +5,4 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 __all__: list[str] = []

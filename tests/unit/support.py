@@ -10,6 +10,8 @@ from typing import Any
 
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task, run
 
+Make = Callable[[dict[str, Any]], Task[Any]]
+
 
 class Exited(Exception):
     """The module ended well; `results` is what it returned."""
@@ -37,9 +39,7 @@ class Module:
         raise Failed(results)
 
 
-def execute(
-    make_task: Callable[[dict[str, Any]], Task[Any]], params: dict[str, Any], check: bool = False
-) -> dict[str, Any]:
+def execute(make_task: Make, params: dict[str, Any], check: bool = False) -> dict[str, Any]:
     """The return values of a run that must end well; raises Failed otherwise."""
     try:
         run(Module(params, check), make_task)  # type: ignore[arg-type]
@@ -50,9 +50,7 @@ def execute(
     raise AssertionError("the module did not exit")
 
 
-def refusal(
-    make_task: Callable[[dict[str, Any]], Task[Any]], params: dict[str, Any], check: bool = False
-) -> dict[str, Any]:
+def refusal(make_task: Make, params: dict[str, Any], check: bool = False) -> dict[str, Any]:
     """The return values of a run that must fail."""
     try:
         execute(make_task, params, check)

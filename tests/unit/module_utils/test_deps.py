@@ -11,7 +11,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._errors import Pocket
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(monkeypatch):
     monkeypatch.setitem(_deps.PACKAGES, "no_such_library", ("python3-no-such", "no-such"))
-    with pytest.raises(PocketError, match="no-such cannot be imported.*apt install python3-no-such"):
+    with pytest.raises(PocketError, match=r"no-such cannot be imported.*apt install python3-no-such"):
         _deps.require("no_such_library")
 
 
