@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.plugins.module_utils._plan import Operation, Plan
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import InfoTask, Task
-from tests.unit.support import execute, refusal
+from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
 
 class Lamp(Task[dict]):

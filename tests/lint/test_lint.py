@@ -1,0 +1,149 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each check that the collection's files must pass is one test; what a tool prints is shown when it finds something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.pocket.cloud.tests.lint import support
+from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment
+
+NEWEST_CORE = "2.21"  # the newest ansible-core; it needs a newer Python than the oldest that is maintained
+NEWEST_CORE_PYTHONS = ["3.12", "3.13", "3.14"]
+
+modules = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
+roles = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
+
+
+def test_ruff_check() -> None:
+    check(["ruff", "check", "--no-cache"])
+
+
+def test_ruff_format() -> None:
+    check(["ruff", "format", "--check", "--diff", "--no-cache"])
+
+
+def test_mypy(staged: Path) -> None:
+    top = staged.parents[2]
+    packages = [str((staged / name).relative_to(top)) for name in ("plugins", "tests")]
+    check(
+        ["mypy", f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={support.CACHE / 'mypy'}", *packages],
+        cwd=top,
+    )
+
+
+def test_shellcheck() -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed (apt-get install shellcheck)")
+    scripts = [path for path in support.repository_files() if shell_script(ROOT / path)]
+    check(["shellcheck", "--external-sources", *map(str, scripts)])
+
+
+def shell_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(80)
+    return first.startswith(b"#!") and first.strip().endswith((b"sh", b"bash", b"sh -e", b"sh -eu"))
+
+
+def test_yamllint(staged: Path) -> None:
+    check(["yamllint", "--strict", "."], cwd=staged)
+
+
+def sanity(staged: Path, python: Path) -> None:
+    """Run ansible-test sanity as installed beside this interpreter, with every Python that this machine has."""
+    support.offline_get_pip(python)
+    check(
+        [str(python.parent / "ansible-test"), "sanity", "--color", "no"],
+        cwd=staged,
+        env=environment(PATH=support.path_with_pythons(python.parent)),
+    )
+
+
+def test_sanity(staged: Path) -> None:
+    sanity(staged, Path(sys.executable))
+
+
+def test_sanity_with_newest_ansible_core(staged: Path) -> None:
+    found = next(filter(None, map(support.find_python, NEWEST_CORE_PYTHONS)), None)
+    if not found:
+        pytest.skip(f"ansible-core {NEWEST_CORE} needs Python 3.12 or newer, which this machine does not have")
+    venv = support.CACHE / f"ansible-core-{NEWEST_CORE}"
+    python = venv / "bin" / "python"
+    if not (venv / "complete").exists():
+        check([str(found), "-m", "venv", "--clear", str(venv)])
+        check([str(python), "-m", "pip", "install", "-q", f"ansible-core=={NEWEST_CORE}.*"])
+        (venv / "complete").touch()
+    sanity(staged, python)
+
+
+def test_ansible_lint(staged: Path) -> None:
+    check(
+        ["ansible-lint", "--offline", "--strict", "--profile", "production"],
+        cwd=staged,
+        env=environment(
+            ANSIBLE_COLLECTIONS_PATH=str(staged.parents[2]), PATH=support.path_with_pythons(Path(sys.executable).parent)
+        ),
+    )
+
+
+def test_antsibull_docs(staged: Path) -> None:
+    check(
+        [
+            "antsibull-docs",
+            "lint-collection-docs",
+            "--plugin-docs",
+            "--validate-collection-refs",
+            "self",
+            "--disallow-unknown-collection-refs",
+            str(staged),
+        ],
+        env=environment(ANSIBLE_COLLECTIONS_PATH=str(staged.parents[2])),
+    )
+
+
+def test_changelog(staged: Path) -> None:
+    check(["antsibull-changelog", "lint"], cwd=staged)
+
+
+def documented(installed: Path, kind: str, *names: str) -> dict[str, dict[str, object]]:
+    printed = check(
+        ["ansible-doc", "--type", kind, "--json", *names],
+        env=environment(ANSIBLE_COLLECTIONS_PATH=str(installed.parents[2])),
+        cwd=installed,
+    )
+    found: dict[str, dict[str, object]] = json.loads(printed)
+    return found
+
+
+def test_modules_are_found() -> None:
+    assert modules
+    assert roles
+
+
+@pytest.mark.parametrize("module", modules)
+def test_artifact_documents_module(installed: Path, module: str) -> None:
+    name = f"pocket.cloud.{module}"
+    found = documented(installed, "module", name)[name]
+    assert str(Path(str(found["doc"]["filename"]))).startswith(str(installed))  # type: ignore[index]
+    assert found["examples"]
+    assert found["return"]
+
+
+@pytest.mark.parametrize("role", roles)
+def test_artifact_documents_role(installed: Path, role: str) -> None:
+    name = f"pocket.cloud.{role}"
+    found = documented(installed, "role", name)[name]
+    assert found["entry_points"]["main"]["short_description"]  # type: ignore[index]
+
+
+def test_artifact_holds_what_users_need_and_nothing_of_the_workshop(installed: Path) -> None:
+    held = {path.name for path in installed.iterdir()}
+    assert {"README.md", "COPYING", "MANIFEST.json", "plugins", "roles", "playbooks", "meta"} <= held
+    assert not {".venv", ".cache", ".git", ".ci", ".mypy_cache"} & held
