@@ -1,0 +1,324 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store: a directory that keeps what libvirt cannot hold. PRIVATE to the collection.
+
+C(images/) holds the registered disks, C(instances/ID/) the files of each instance, C(state.sqlite) the register of
+images and terminated instances, C(instance-types.json) the operator's own types, C(lock) what serialises writers.
+Reading never creates anything, so that check mode works on a host that has no store yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from .._errors import PocketError
+from .images import Image, ImageSource, gib
+
+__all__ = ["DEFAULT_ROOT", "Store"]
+
+DEFAULT_ROOT = "/var/lib/pocket-cloud"
+TOMBSTONE_LIFETIME = timedelta(days=30)
+
+_IMAGE_ID = re.compile(r"ami-[0-9a-f]{17}")
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE images (
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL,
+    disk_format TEXT NOT NULL,
+    virtual_size INTEGER NOT NULL,
+    creation_date TEXT NOT NULL,
+    description TEXT NOT NULL,
+    source_location TEXT NOT NULL,
+    source_size INTEGER NOT NULL,
+    source_mtime_ns INTEGER,
+    source_checksum TEXT NOT NULL
+);
+CREATE INDEX images_by_id ON images (image_id);
+CREATE TABLE tombstones (
+    instance_id TEXT PRIMARY KEY,
+    terminated_at TEXT NOT NULL,
+    record TEXT NOT NULL
+);
+"""
+
+
+class Store:
+    """The store at `root`; nothing is read or made before a method is called."""
+
+    def __init__(self, root: str | os.PathLike[str] = DEFAULT_ROOT) -> None:
+        self.root = Path(os.fspath(root))
+        if not self.root.is_absolute() or ".." in self.root.parts:
+            raise PocketError(
+                f"The store {os.fspath(root)} is not an absolute path without '..'; state one such as {DEFAULT_ROOT}"
+            )
+        self.image_directory = self.root / "images"
+        self._instances = self.root / "instances"
+        self._database = self.root / "state.sqlite"
+
+    # Who may write
+
+    @contextmanager
+    def lock(self, timeout: float = 300.0) -> Iterator[None]:
+        """Keep every other writer of this store out; waits at most `timeout` seconds. Creates the store."""
+        self._create()
+        with open(_open(self.root / "lock", 0o600), "r+") as stream:
+            self._acquire(stream.fileno(), timeout)
+            stream.truncate()
+            stream.write(f"{os.getpid()}\n")
+            stream.flush()
+            try:
+                yield
+            finally:
+                stream.seek(0)
+                stream.truncate()
+
+    def _acquire(self, descriptor: int, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                    who = f"process {holder}" if holder.isdigit() else "another process"
+                    raise PocketError(
+                        f"The store {self.root} is in use by {who} and was not released within {timeout:g} seconds; "
+                        "wait for that run to end, or end it if it hangs"
+                    ) from error
+                time.sleep(0.05)
+
+    def _create(self) -> None:
+        # Others may pass through the directories (QEMU runs as a user of its own) but not list them.
+        try:
+            for directory in (self.root, self.image_directory, self._instances):
+                directory.mkdir(mode=0o711, parents=directory is self.root, exist_ok=True)
+                directory.chmod(0o711)
+        except OSError as error:
+            raise self._cannot("make", directory, error) from error
+
+    # Instances
+
+    def instance_directory(self, instance_id: str) -> Path:
+        """Where the files of an instance are; the directory need not exist."""
+        if not _INSTANCE_ID.fullmatch(instance_id):
+            raise PocketError(
+                f"Invalid instance id {instance_id!r}: expected i- and 17 hexadecimal digits",
+                code="InvalidInstanceID.Malformed",
+            )
+        return self._instances / instance_id
+
+    def instance_directories(self) -> list[Path]:
+        """The directories of all instances that have one, by id."""
+        try:
+            found = [entry for entry in self._instances.iterdir() if _INSTANCE_ID.fullmatch(entry.name)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._cannot("read", self._instances, error) from error
+        return sorted(found)
+
+    def tombstones(self) -> list[dict[str, Any]]:
+        """The records of the terminated instances that are still kept, the oldest first."""
+        rows = self._read("SELECT record FROM tombstones ORDER BY terminated_at, instance_id")
+        return [json.loads(row["record"]) for row in rows]
+
+    def bury(self, record: Mapping[str, Any], when: datetime) -> None:
+        """Keep the record of an instance that was terminated at `when`; those 30 days older are dropped.
+
+        :param record: of values that JSON can hold, with C(instance_id).
+        :param when: with a time zone.
+        """
+        self.instance_directory(record["instance_id"])
+        oldest = _timestamp(when - TOMBSTONE_LIFETIME)
+        values = (record["instance_id"], _timestamp(when), json.dumps(record, sort_keys=True))
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", values)
+            connection.execute("DELETE FROM tombstones WHERE terminated_at < ?", (oldest,))
+
+    def instance_types(self) -> dict[str, dict[str, int]]:
+        """The operator's own types: name -> C(vcpus) and C(memory_mib), both at least 1."""
+        path = self.root / "instance-types.json"
+        try:
+            types = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise self._cannot("read", path, error) from error
+        except ValueError as error:
+            raise PocketError(f"The operator's instance types in {path} are not valid JSON: {error}") from error
+        if not isinstance(types, dict):
+            raise PocketError(f"The operator's instance types in {path} are not a mapping of names to sizes")
+        return {name: _instance_type(path, name, size) for name, size in sorted(types.items())}
+
+    # Images
+
+    def images(self) -> list[Image]:
+        """All registered images, by name."""
+        return [self._image(row) for row in self._read("SELECT * FROM images ORDER BY name")]
+
+    def image(self, id_or_name: str) -> Image:
+        """The image with that id or name, its file present and of the right size.
+
+        The same disk may be registered under several names; by id the one registered first is meant.
+        """
+        images = sorted(self.images(), key=lambda image: (image.creation_date, image.name))
+        for image in images:
+            if id_or_name in (image.image_id, image.name):
+                self._check(image)
+                return image
+        if id_or_name.startswith("ami-") and not _IMAGE_ID.fullmatch(id_or_name):
+            raise PocketError(
+                f"Invalid image id {id_or_name!r}: expected ami- and 17 hexadecimal digits, or an image's name",
+                code="InvalidAMIID.Malformed",
+            )
+        known = ", ".join(sorted(f"{image.name} ({image.image_id})" for image in images))
+        raise PocketError(
+            f"The image {id_or_name!r} does not exist in the store {self.root}; "
+            + (f"registered are: {known}" if known else "no image is registered there; register one by ec2like_image"),
+            code="InvalidAMIID.NotFound",
+        )
+
+    def _check(self, image: Image) -> None:
+        try:
+            size = image.path.stat().st_size
+        except OSError as error:
+            problem = error.strerror or str(error)
+        else:
+            if size == image.source.size:
+                return
+            problem = f"it has {size} bytes instead of {image.source.size}"
+        raise PocketError(
+            f"The image {image.name} ({image.image_id}) cannot be used because its file {image.path} is damaged: "
+            f"{problem}; register it again by ec2like_image",
+            code="InvalidAMIID.Unavailable",
+        )
+
+    def image_path(self, image_id: str, disk_format: str) -> Path:
+        """Where the file of an image belongs."""
+        if not _IMAGE_ID.fullmatch(image_id) or disk_format not in ("qcow2", "raw"):
+            raise ValueError(f"no image's file: {image_id!r}, {disk_format!r}")
+        return self.image_directory / f"{image_id}.{disk_format}"
+
+    def register(self, image: Image) -> None:
+        """Enter an image whose file is in its place; one of the same name is replaced."""
+        source = image.source
+        values = (image.name, image.image_id, image.disk_format, image.virtual_size, image.creation_date)
+        origin = (source.location, source.size, source.mtime_ns, source.checksum)
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, image.description, *origin),
+            )
+
+    def forget(self, name: str) -> None:
+        """Take the image of that name out of the register; its file is the caller's."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM images WHERE name = ?", (name,))
+
+    def _image(self, row: sqlite3.Row) -> Image:
+        return Image(
+            image_id=row["image_id"],
+            name=row["name"],
+            path=self.image_path(row["image_id"], row["disk_format"]),
+            disk_format=row["disk_format"],
+            virtual_size=row["virtual_size"],
+            size_gib=gib(row["virtual_size"]),
+            creation_date=row["creation_date"],
+            source=ImageSource(
+                row["source_location"], row["source_size"], row["source_mtime_ns"], row["source_checksum"]
+            ),
+            description=row["description"],
+        )
+
+    # The database
+
+    def _read(self, query: str) -> list[sqlite3.Row]:
+        if not _exists(self._database):
+            return []
+        try:
+            with closing(self._connect()) as connection:
+                if self._version(connection) == 0:  # its maker was killed before the schema was in
+                    return []
+                return list(connection.execute(query))
+        except sqlite3.Error as error:
+            raise self._cannot("read", self._database, error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the statements or none; creates the database."""
+        self._create()
+        try:
+            os.close(_open(self._database, 0o600))
+            with closing(self._connect()) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                if self._version(connection) == 0:
+                    for statement in _SCHEMA.split(";\n"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                yield connection
+                connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise self._cannot("write", self._database, error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        # mode=rw does not create, falls back to reading where the file is write-protected, and rolls back what a
+        # killed writer left half done.
+        connection = sqlite3.connect(f"{self._database.as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > _SCHEMA_VERSION:
+            raise PocketError(
+                f"The store {self.root} was written by a newer release of the collection pocket.cloud (schema "
+                f"{version}, this one knows {_SCHEMA_VERSION}); upgrade the collection on the controller"
+            )
+        return version
+
+    def _cannot(self, verb: str, path: Path, error: Exception) -> PocketError:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "; run with become: true" if os.geteuid() != 0 else ""
+        return PocketError(f"Cannot {verb} {path} in the store {self.root}: {reason}{hint}")
+
+
+def _open(path: Path, mode: int) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # opening it tells why
+    return True
+
+
+def _timestamp(when: datetime) -> str:
+    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _instance_type(path: Path, name: str, size: Any) -> dict[str, int]:
+    values = [size.get(key) if isinstance(size, dict) else None for key in ("vcpus", "memory_mib")]
+    if any(isinstance(value, bool) or not isinstance(value, int) or value < 1 for value in values):
+        raise PocketError(
+            f"The operator's instance type {name} in {path} is {json.dumps(size)}; "
+            'expected {"vcpus": N, "memory_mib": N}, both whole numbers of at least 1'
+        )
+    return {"vcpus": values[0], "memory_mib": values[1]}  # type: ignore[dict-item]
