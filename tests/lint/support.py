@@ -40,7 +40,13 @@ def environment(**extra: str) -> dict[str, str]:
 def check(command: list[str], cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """Run one tool; the test fails with all it printed unless it ends with status 0. Its standard output otherwise."""
     done = subprocess.run(
-        command, cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        command,
+        cwd=cwd,
+        env=env or environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         pytest.fail(
@@ -75,7 +81,10 @@ def find_python(version: str) -> Path | None:
         candidates += sorted(place.glob(pattern), reverse=True)
     for candidate in candidates:
         asked = subprocess.run(
-            [candidate, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+            [candidate, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if asked.returncode == 0 and asked.stdout.strip() == version:
             return candidate
