@@ -69,8 +69,12 @@ def documentation(path: Path) -> dict[str, Any]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every absolute name that a file imports, or asks for by importlib."""
+    """Every absolute name that a file imports, or asks for by require() or import_module()."""
     for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("require", "import_module"):
+                yield str(node.args[0].value)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
