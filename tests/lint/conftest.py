@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,3 +30,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = work / "installed"
     support.check(["ansible-galaxy", "collection", "install", "--offline", "-p", str(target), str(artifact)])
     return target / "ansible_collections" / "pocket" / "cloud"
+
+
+def documented(installed: Path, kind: str) -> dict[str, Any]:
+    """What ansible-doc knows of the installed collection's modules or roles, by full name."""
+    found = support.check(
+        ["ansible-doc", "--type", kind, "--metadata-dump", "--no-fail-on-errors", "pocket.cloud"],
+        env=support.environment(ANSIBLE_COLLECTIONS_PATH=str(installed.parents[2])),
+        cwd=installed,
+    )
+    return json.loads(found)["all"][kind]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def module_docs(installed: Path) -> dict[str, Any]:
+    return documented(installed, "module")
+
+
+@pytest.fixture(scope="session")
+def role_docs(installed: Path) -> dict[str, Any]:
+    return documented(installed, "role")
