@@ -136,4 +136,4 @@ def test_artifact_documents_role(role_docs: dict[str, Any], role: str) -> None:
 def test_artifact_holds_what_users_need_and_nothing_of_the_workshop(installed: Path) -> None:
     held = {path.name for path in installed.iterdir()}
     assert {"README.md", "COPYING", "MANIFEST.json", "plugins", "roles", "playbooks", "meta"} <= held
-    assert not {".venv", ".cache", ".git", ".ci", ".mypy_cache"} & held
+    assert not {".venv", ".cache", ".git", ".ci", ".mypy_cache", "script", "tests"} & held
