@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -82,6 +83,7 @@ make_initramfs() {  # make_initramfs WORK VERSION
     local work=$1 version=$2 root=$1/initramfs file
     mkdir -p "$root"/{bin,dev,proc,modules,root}
     cp "$work/tree/bin/busybox" "$root/bin/"
+    ln -s busybox "$root/bin/sh"
     install -m 755 "$LAB_DIR/initramfs/init" "$root/init"
     while read -r file; do
         cp "$file" "$root/modules/"
