@@ -65,7 +65,8 @@ def wait_for_ssh(state: State, port: int, timeout: float) -> float:
         if state.pid() is None:
             raise LabError(f"the lab's QEMU ended while it booted; its console said:\n{console_tail(state)}")
         if now - start > timeout:
-            raise LabError(f"the lab did not answer on ssh within {timeout:.0f} s; its console said:\n{console_tail(state)}")
+            said = console_tail(state)
+            raise LabError(f"the lab did not answer on ssh within {timeout:.0f} s; its console said:\n{said}")
         if now - spoke >= 10:
             spoke = now
             print(f"  the lab is booting, {now - start:.0f} s ...", flush=True)
@@ -92,11 +93,12 @@ def console_tail(state: State, lines: int = 15) -> str:
 
 def run_ssh(state: State, port: int, words: list[str]) -> int:
     """Run a command in the lab, or a shell when there is none; returns its exit status."""
-    return subprocess.run([*ssh_command(state, port), *words], env={**os.environ, "LC_ALL": "C.UTF-8"}).returncode
+    command = [*ssh_command(state, port), *words]
+    return subprocess.run(command, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False).returncode
 
 
 def close_ssh(state: State) -> None:
     """End the kept connection, when there is one."""
     if (state.directory / "c").exists():
-        command = ["ssh", "-q", "-F", "/dev/null", "-o", f"ControlPath={state.directory}/c", "-O", "exit", "root@127.0.0.1"]
-        subprocess.run(command, capture_output=True)
+        command = ["ssh", "-q", "-F", "/dev/null", "-o", f"ControlPath={state.directory}/c"]
+        subprocess.run([*command, "-O", "exit", "root@127.0.0.1"], capture_output=True, check=False)

@@ -37,7 +37,9 @@ class Forward:
             socket.inet_aton(address)
             forward = cls(int(host_port), address, int(port))
         except (ValueError, OSError):
-            raise LabError(f"--forward is HOSTPORT:GUESTIP:PORT, for instance 0:10.0.2.100:80, and '{text}' is not") from None
+            raise LabError(
+                f"--forward is HOSTPORT:GUESTIP:PORT, for instance 0:10.0.2.100:80, and '{text}' is not"
+            ) from None
         if not (0 <= forward.host_port < 65536 and 0 < forward.port < 65536):
             raise LabError(f"--forward {text}: a port is 1 to 65535 (0 for any free one of this machine)")
         return forward
@@ -106,7 +108,7 @@ def qemu() -> str:
 def make_overlay(state: State, image: Path) -> None:
     """The lab's own disk; the image below it is never written."""
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(state.disk)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"making the lab's disk {state.disk} failed: {done.stderr.strip()}")
 
@@ -115,7 +117,8 @@ def boot(state: State, forwards: list[Forward], memory_mib: int, kvm: bool) -> N
     """Start QEMU in the background. The kernel is given directly: no firmware menu, no boot loader."""
     kernel = cache_dir() / "kernel"
     # Under TCG the CPU has AMD's SVM, so /dev/kvm works inside; 5-level page tables would only cost time
-    accel = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,la57=off"]
+    emulated = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,la57=off"]
+    accel = ["-accel", "kvm", "-cpu", "host"] if kvm else emulated
     words = "root=/dev/vda console=ttyS0 panic=-1 quiet loglevel=4 net.ifnames=0 mitigations=off random.trust_cpu=on"
     command = [qemu(), "-name", f"pocket-cloud-lab-{state.name}", "-machine", "q35", *accel]
     command += ["-smp", str(min(4, os.cpu_count() or 1)), "-m", str(memory_mib), "-nodefaults", "-display", "none"]
@@ -127,6 +130,6 @@ def boot(state: State, forwards: list[Forward], memory_mib: int, kvm: bool) -> N
     command += ["-netdev", ",".join(["user,id=net", *(forward.rule() for forward in forwards)])]
     command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-serial", f"file:{state.serial}"]
     command += ["-daemonize", "-pidfile", str(state.pidfile)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"QEMU did not start the lab: {done.stderr.strip()}")

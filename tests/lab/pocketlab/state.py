@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -50,7 +51,9 @@ class State:
         try:
             return dict(json.loads(self.file.read_text()))
         except FileNotFoundError:
-            raise LabError(f"there is no lab '{self.name}'; start it with: tests/lab/lab --name {self.name} up") from None
+            raise LabError(
+                f"there is no lab '{self.name}'; start it with: tests/lab/lab --name {self.name} up"
+            ) from None
 
     def write(self, values: dict[str, Any]) -> None:
         """Keep what later commands need."""
@@ -68,7 +71,5 @@ class State:
     def remove(self) -> None:
         """Delete all that this lab has made."""
         shutil.rmtree(self.directory, ignore_errors=True)
-        try:
+        with contextlib.suppress(OSError):  # another lab lives there
             self.directory.parent.rmdir()
-        except OSError:
-            pass  # another lab lives there
