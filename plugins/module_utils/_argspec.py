@@ -5,4 +5,52 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import Any
+
+__all__ = ["IPVS_DEST", "IPVS_NAMESPACE", "IPVS_SERVICE", "IPVS_SERVICE_IDENTITY", "IPVS_STATE"]
+
+Spec = dict[str, dict[str, Any]]
+
+# --- IPVS; documented in doc_fragments/ipvs.py ---
+
+IPVS_NAMESPACE: Spec = {"namespace": {"type": "str"}}
+IPVS_STATE: Spec = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+
+IPVS_SERVICE_IDENTITY: Spec = {
+    "protocol": {"type": "str", "choices": ["tcp", "udp", "sctp"], "aliases": ["proto"]},
+    "address": {"type": "str", "aliases": ["addr"]},
+    "port": {"type": "int"},
+    "fwmark": {"type": "int"},
+    "family": {"type": "str", "choices": ["ipv4", "ipv6"]},
+}
+
+_IPVS_STATS: Spec = {"stats": {"type": "dict"}}
+
+IPVS_DEST: Spec = {
+    "address": {"type": "str", "required": True, "aliases": ["addr"]},
+    "port": {"type": "int"},
+    "forwarding": {"type": "str", "choices": ["masquerade", "direct", "tunnel"]},
+    "weight": {"type": "int"},
+    "upper_threshold": {"type": "int"},
+    "lower_threshold": {"type": "int"},
+    "tunnel_type": {"type": "str", "choices": ["ipip", "gue", "gre"]},
+    "tunnel_port": {"type": "int"},
+    "tunnel_checksum": {"type": "str", "choices": ["none", "full", "remote"]},
+    **_IPVS_STATS,
+}
+
+IPVS_SERVICE: Spec = {
+    **IPVS_SERVICE_IDENTITY,
+    "scheduler": {"type": "str", "aliases": ["sched_name"]},
+    "scheduler_flags": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"],
+    },
+    "persistence_timeout": {"type": "int"},
+    "persistence_netmask": {"type": "str"},
+    "persistence_engine": {"type": "str", "choices": ["none", "sip"]},
+    "one_packet": {"type": "bool"},
+    "dests": {"type": "list", "elements": "dict", "options": IPVS_DEST},
+    **_IPVS_STATS,
+}

@@ -1,0 +1,263 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel's IPVS table over generic netlink; the only place that imports pyroute2. PRIVATE to the collection.
+
+pyroute2 gives the socket (0.7.2 to 0.9.x), wire.py the messages: pyroute2's own IPVS classes came late and lose fields.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from .. import _deps
+from .._errors import PocketError
+from .._plan import Operation, Plan
+from . import modules, wire
+from .model import Dest, DestKey, Service, ServiceKey, VirtualService
+from .plan import Write
+
+__all__ = ["Kernel", "connect"]
+
+BATCH = 64
+"""Messages in one send: on a table of thousands twice as fast as one each."""
+
+NETLINK_GENERIC = 16
+CLONE_NEWNET = 0x40000000
+NAMESPACES = "/run/netns"
+
+_COMMANDS = {
+    ("create", False): wire.Command.NEW_SERVICE,
+    ("edit", False): wire.Command.SET_SERVICE,
+    ("delete", False): wire.Command.DEL_SERVICE,
+    ("create", True): wire.Command.NEW_DEST,
+    ("edit", True): wire.Command.SET_DEST,
+    ("delete", True): wire.Command.DEL_DEST,
+}
+
+
+class Kernel:
+    """The IPVS table of one network namespace."""
+
+    def __init__(self, namespace: str | None = None) -> None:
+        _deps.require("pyroute2")
+        from pyroute2.netlink.nlsocket import NetlinkSocket
+
+        with _inside(namespace):
+            self._handle = NetlinkSocket(family=NETLINK_GENERIC)
+            self._handle.bind()
+        # pyroute2 0.7 reads by blocking calls, 0.9 by an event loop; the descriptor under both is the same thing.
+        self._socket = socket.socket(fileno=os.dup(self._handle.fileno()))
+        self._socket.setblocking(True)
+        self._sequence = 0
+        self._family = self._find_family()
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._socket.close()
+        self._handle.close()
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def read(self, keys: Iterable[ServiceKey] | None = None, stats: bool = False) -> dict[ServiceKey, VirtualService]:
+        """The services of `keys` that exist, all services where `keys` is None; with `stats` their counters too."""
+        services = self._services(stats) if keys is None else self._services_of(keys, stats)
+        return {one.key: VirtualService(one, self._dests(one.key, stats)) for one in services}
+
+    def apply(self, plan: Plan) -> None:
+        """Write the plan, up to 64 messages a send; additions, edits and deletions never share one."""
+        written = 0
+        for batch in _batches(list(plan)):
+            numbers = [self._next() for _ in batch]
+            self._send(b"".join(self._encode(one.payload, number) for one, number in zip(batch, numbers)))
+            answers = self._answers(set(numbers))
+            failed = [(one, answers[number]) for one, number in zip(batch, numbers) if answers[number]]
+            written += len(batch) - len(failed)
+            if failed:
+                operation, code = failed[0]
+                raise PocketError(_refused(operation, code), changed=bool(written))
+
+    def info(self) -> dict[str, Any]:
+        """Version of IPVS and size of its connection table."""
+        return wire.decode_info(next(self._ask(wire.Command.GET_INFO, b"", "read the version of IPVS")))
+
+    def timeouts(self) -> dict[str, int]:
+        """The timeouts of connections, in seconds, by protocol and state."""
+        return wire.decode_config(next(self._ask(wire.Command.GET_CONFIG, b"", "read the timeouts of IPVS")))
+
+    def daemons(self) -> list[dict[str, Any]]:
+        """The connection synchronisation daemons that run."""
+        answers = self._ask(wire.Command.GET_DAEMON, b"", "read the synchronisation daemons of IPVS", dump=True)
+        return [wire.decode_daemon(answer) for answer in answers]
+
+    def require_modules(self, schedulers: Iterable[str], engines: Iterable[str]) -> None:
+        """Refuse schedulers and persistence engines that this kernel cannot have."""
+        modules.require(schedulers, engines)
+
+    def _services(self, stats: bool) -> list[Service]:
+        answers = self._ask(wire.Command.GET_SERVICE, b"", "read the virtual services", dump=True)
+        return [wire.decode_service(answer, stats) for answer in answers]
+
+    def _services_of(self, keys: Iterable[ServiceKey], stats: bool) -> list[Service]:
+        found = []
+        for key in keys:
+            body = wire.encode_service_key(key)
+            found.extend(self._ask(wire.Command.GET_SERVICE, body, f"read the virtual service {key}", errno.ESRCH))
+        return [wire.decode_service(answer, stats) for answer in found]
+
+    def _dests(self, key: ServiceKey, stats: bool) -> dict[DestKey, Dest]:
+        body = wire.encode_service_key(key)
+        answers = self._ask(wire.Command.GET_DEST, body, f"read the dests of {key}", dump=True)
+        return {dest.key: dest for dest in (wire.decode_dest(answer, key, stats) for answer in answers)}
+
+    def _encode(self, write: Write, sequence: int) -> bytes:
+        delete = write.kind == "delete"
+        if write.dest is not None:
+            body = wire.encode_service_key(write.service.key) + wire.encode_dest(write.dest, identity_only=delete)
+        else:
+            body = wire.encode_service_key(write.service.key) if delete else wire.encode_service(write.service)
+        command = _COMMANDS[write.kind, write.dest is not None]
+        return wire.message(self._family, command, body, wire.ACK, sequence)
+
+    def _find_family(self) -> int:
+        sequence = self._next()
+        self._send(wire.family_request("IPVS", sequence))
+        for reply in self._receive(sequence):
+            if reply.error is None:
+                number = wire.attributes(reply.attributes)[wire.CTRL_ATTR_FAMILY_ID]
+                return int.from_bytes(number, wire.NATIVE)
+            raise PocketError(
+                "The kernel of this host has no IPVS at present: its module ip_vs is not loaded; "
+                "load it with: modprobe ip_vs (Debian's and Ubuntu's kernels ship it; "
+                "in a container it is the host's kernel that must load it)"
+            )
+        raise AssertionError("the kernel always answers")
+
+    def _ask(
+        self, command: int, body: bytes, attempt: str, missing: int | None = None, dump: bool = False
+    ) -> Iterator[bytes]:
+        """The data of each message that answers one request; nothing where it ends in the errno `missing`."""
+        sequence = self._next()
+        self._send(wire.message(self._family, command, body, wire.DUMP if dump else wire.ACK, sequence))
+        found = []
+        for reply in self._receive(sequence):
+            if reply.error is None:
+                found.append(reply.attributes)
+            elif reply.error and reply.error != missing:
+                raise PocketError(f"Could not {attempt}: {_reason(reply.error)}")
+        return iter(found)
+
+    def _answers(self, pending: set[int]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        while pending - found.keys():
+            for reply in wire.replies(self._socket.recv(1 << 20)):
+                if reply.error is not None and reply.sequence in pending:
+                    found[reply.sequence] = reply.error
+        return found
+
+    def _receive(self, sequence: int) -> Iterator[wire.Reply]:
+        """The replies to one request, the one that ends it included."""
+        while True:
+            for reply in wire.replies(self._socket.recv(1 << 20)):
+                if reply.sequence == sequence:
+                    yield reply
+                    if reply.error is not None:
+                        return
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendto(data, (0, 0))
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+
+def connect(namespace: str | None = None) -> Kernel:
+    """The IPVS table of the network namespace `namespace`, of this process's own where it is None."""
+    return Kernel(namespace)
+
+
+def _batches(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
+    start = 0
+    for index in range(1, len(operations) + 1):
+        end = index == len(operations)
+        if end or index - start == BATCH or operations[index].action != operations[start].action:
+            yield operations[start:index]
+            start = index
+
+
+@contextmanager
+def _inside(namespace: str | None) -> Iterator[None]:
+    """Open sockets of the network namespace `namespace` in this block."""
+    if namespace is None:
+        yield
+        return
+    path = os.path.join(NAMESPACES, namespace)
+    try:
+        there, home = os.open(path, os.O_RDONLY), os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    except OSError as error:
+        raise PocketError(
+            f"namespace is {namespace!r}, but {path} cannot be opened ({os.strerror(error.errno or 0)}); "
+            f"give the name of a network namespace that 'ip netns list' shows, or make it: ip netns add {namespace}"
+        ) from error
+    try:
+        _enter(there, namespace)
+        try:
+            yield
+        finally:
+            _enter(home, namespace)
+    finally:
+        os.close(there)
+        os.close(home)
+
+
+def _enter(descriptor: int, namespace: str) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(descriptor, CLONE_NEWNET) != 0:
+        reason = _reason(ctypes.get_errno())
+        raise PocketError(f"Could not enter the network namespace {namespace}: {reason}")
+
+
+def _refused(operation: Operation, code: int) -> str:
+    write: Write = operation.payload
+    attempt = f"Could not {operation.action} {'the dest' if write.dest else 'the virtual service'} {operation.subject}"
+    return f"{attempt}: {_special_reason(write, code) or _reason(code)}"
+
+
+def _special_reason(write: Write, code: int) -> str | None:
+    """What an errno means for this very write (ip_vs_ctl.c), none where it means the same everywhere."""
+    if code == errno.ENOENT and write.dest is None:
+        needed = [modules.scheduler_module(write.service.scheduler or "")]
+        if write.service.persistence_engine not in (None, "none"):
+            needed.append(modules.engine_module(write.service.persistence_engine or ""))
+        return (
+            f"the kernel does not have scheduler {write.service.scheduler} or persistence_engine "
+            f"{write.service.persistence_engine}; load it with: modprobe {' '.join(needed)}, or choose another"
+        )
+    if code in (errno.EEXIST, errno.ESRCH, errno.ENOENT):
+        return "another program changed the same virtual service at the same time; run the task again"
+    if code == errno.EINVAL and write.dest is not None:
+        return (
+            f"the kernel does not take {write.dest.key.address} as a real server: it is a broadcast, multicast or "
+            "link-local address there; give an address that this host reaches by unicast"
+        )
+    return None
+
+
+def _reason(code: int) -> str:
+    if code in (errno.EPERM, errno.EACCES):
+        return (
+            "the kernel does not permit it, for this process lacks the capability CAP_NET_ADMIN; "
+            "run the task as root (become: true)"
+        )
+    return f"the kernel answered {errno.errorcode.get(code, code)} ({os.strerror(code)})"
