@@ -91,7 +91,7 @@ def test_play_passes_the_syntax_check(installed: Path, tmp_path: Path, play: Any
 
 @each_play
 def test_play_states_what_modules_take(module_docs: dict[str, Any], play: Any) -> None:
-    found = []
+    found: list[str] = []
     for task in (task for one in play for task in tasks(one)):
         for name in set(task) & set(module_docs):
             found += objections(task[name] or {}, module_docs[name]["doc"]["options"], name)

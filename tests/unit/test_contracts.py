@@ -51,7 +51,7 @@ def texts(path: Path) -> dict[str, ast.Constant]:
 
 
 def section(path: Path, name: str) -> Any:
-    return yaml.safe_load(texts(path)[name].value)  # type: ignore[arg-type]
+    return yaml.safe_load(str(texts(path)[name].value))
 
 
 def documentation(path: Path) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def test_role_has_argument_specs_for_every_default(role: Path) -> None:
     assert specs["main"]["description"]
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8")) or {}
     assert set(defaults) - stated == set()
-    assert all(name.startswith(f"{role.name}_") for name in stated | set(defaults))
+    assert all(name.startswith((f"{role.name}_", f"{role.name}s")) for name in stated | set(defaults))
 
 
 @each_role
