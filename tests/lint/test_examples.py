@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment
+from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment, modules
 
 FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 KEYS_OF_A_TASK_LIST = ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always")
@@ -73,6 +73,16 @@ def objections(stated: dict[str, Any], options: dict[str, Any], where: str) -> I
     )
 
 
+def refused(some: list[dict[str, Any]], module_docs: dict[str, Any]) -> list[str]:
+    """What is wrong with tasks that use the collection's modules."""
+    return [
+        objection
+        for task in some
+        for name in sorted(set(task) & set(module_docs))
+        for objection in objections(task[name] or {}, module_docs[name]["doc"]["options"], name)
+    ]
+
+
 @pytest.mark.parametrize("path", pages, ids=lambda path: str(path.relative_to(ROOT)))
 def test_page_has_a_play_and_all_its_blocks_parse(path: Path) -> None:
     assert plays(path)
@@ -91,11 +101,7 @@ def test_play_passes_the_syntax_check(installed: Path, tmp_path: Path, play: Any
 
 @each_play
 def test_play_states_what_modules_take(module_docs: dict[str, Any], play: Any) -> None:
-    found: list[str] = []
-    for task in (task for one in play for task in tasks(one)):
-        for name in set(task) & set(module_docs):
-            found += objections(task[name] or {}, module_docs[name]["doc"]["options"], name)
-    assert found == []
+    assert refused([task for one in play for task in tasks(one)], module_docs) == []
 
 
 def roles_used(play: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -121,6 +127,12 @@ def test_play_states_what_roles_take(role_docs: dict[str, Any], play: Any) -> No
             ours = {variable: stated[variable] for variable in stated if variable.startswith(name.rsplit(".", 1)[1])}
             found += objections(ours, {**shared, **specs[entry_point]}, name)
     assert found == []
+
+
+@pytest.mark.parametrize("module", modules)
+def test_examples_of_module_state_what_modules_take(module_docs: dict[str, Any], module: str) -> None:
+    examples = yaml.safe_load(module_docs[f"pocket.cloud.{module}"]["examples"])
+    assert refused(list(tasks({"tasks": examples})), module_docs) == []
 
 
 def test_readme_shows_every_module_and_role(module_docs: dict[str, Any], role_docs: dict[str, Any]) -> None:

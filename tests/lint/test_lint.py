@@ -13,13 +13,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.tests.lint import support
-from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment
+from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment, modules, roles
 
 NEWEST_CORE = "2.21"  # the newest ansible-core; it needs a newer Python than the oldest that is maintained
 NEWEST_CORE_PYTHONS = ["3.12", "3.13", "3.14"]
-
-modules = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
-roles = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
 
 
 def test_ruff_check() -> None:
