@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["IPVS_DEST", "IPVS_NAMESPACE", "IPVS_SERVICE", "IPVS_SERVICE_IDENTITY", "IPVS_STATE"]
+__all__ = [
+    "EC2LIKE",
+    "EC2LIKE_STORE",
+    "IPVS_DEST",
+    "IPVS_NAMESPACE",
+    "IPVS_SERVICE",
+    "IPVS_SERVICE_IDENTITY",
+    "IPVS_STATE",
+]
 
 Spec = dict[str, dict[str, Any]]
 
@@ -54,3 +62,8 @@ IPVS_SERVICE: Spec = {
     "dests": {"type": "list", "elements": "dict", "options": IPVS_DEST},
     **_IPVS_STATS,
 }
+
+# --- EC2; documented in doc_fragments/ec2like.py ---
+
+EC2LIKE_STORE: Spec = {"store": {"type": "path", "default": "/var/lib/pocket-cloud"}}
+EC2LIKE: Spec = {**EC2LIKE_STORE, "uri": {"type": "str", "default": "qemu:///system"}}

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that the ec2like modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The store alone; C(ec2like.libvirt) adds the connection to libvirt."""
+
+    DOCUMENTATION = r"""
+options:
+  store:
+    description:
+      - Directory on the target that keeps what libvirt cannot hold, which are images, the instances' disks, and the
+        register of images and of terminated instances.
+      - Absolute, without C(..). It is created with the first write.
+    type: path
+    default: /var/lib/pocket-cloud
+"""
+
+    LIBVIRT = r"""
+options:
+  uri:
+    description:
+      - Which libvirt daemon of the target to use, as libvirt writes connection URIs.
+    type: str
+    default: qemu:///system
+requirements:
+  - libvirt with QEMU on the target (Debian's C(libvirt-daemon-system) and C(qemu-system-x86)).
+  - The Python libraries libvirt and lxml on the target (Debian's C(python3-libvirt) and C(python3-lxml)).
+"""

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance as libvirt's domain XML, and back from the metadata in it. Pure. PRIVATE to the collection.
+
+All that describes an instance beyond its machine is in the domain's metadata, except user data, which is secret: only
+its digest is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._errors import PocketError
+from .model import Instance, machine_uuid
+from .xml_text import add, element, parse, text_of
+
+__all__ = ["METADATA_KEY", "METADATA_URI", "Files", "domain_xml", "instance_of", "metadata_xml"]
+
+METADATA_URI = "https://pocket.cloud/xmlns/instance/1"
+METADATA_KEY = "pocket"
+
+_REQUIRED = (
+    "image_id",
+    "network",
+    "mac_address",
+    "private_ip_address",
+    "launch_time",
+    "reservation_id",
+    "accel",
+    "phase",
+    "state_reason",
+)
+_OPTIONAL = ("instance_type", "user_data_sha256")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where an instance's files lie. `disk` is qcow2; `console` is what the guest wrote on its serial port."""
+
+    disk: Path
+    seed: Path
+    console: Path
+
+    @classmethod
+    def of(cls, directory: Path) -> Files:
+        """Return those of the instance whose directory is `directory`."""
+        return cls(directory / "disk.qcow2", directory / "seed.iso", directory / "console.log")
+
+
+def metadata_xml(instance: Instance) -> str:
+    """Return the metadata element of `instance` without its namespace, which libvirt adds when it takes it."""
+    return text_of(_metadata(instance, ""))
+
+
+def _metadata(instance: Instance, namespace: str) -> Any:
+    attributes = {"id": instance.instance_id, "ami-launch-index": instance.ami_launch_index}
+    for name in (*_REQUIRED, *_OPTIONAL):
+        value = getattr(instance, name)
+        if value is not None:
+            attributes[name.replace("_", "-")] = value
+    root = element(f"{namespace}instance", attributes, nsmap={METADATA_KEY: METADATA_URI} if namespace else None)
+    for key, value in sorted(instance.tags.items()):
+        add(root, f"{namespace}tag", {"key": key, "value": value})
+    return root
+
+
+def instance_of(metadata: str, state: str, vcpus: int, memory_mib: int) -> Instance:
+    """Return the instance that a metadata element describes; libvirt itself knows the rest."""
+    root = parse(metadata)
+    try:
+        return Instance(
+            instance_id=root.attrib["id"],
+            ami_launch_index=int(root.attrib["ami-launch-index"]),
+            tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iter("{*}tag")},
+            state=state,
+            vcpus=vcpus,
+            memory_mib=memory_mib,
+            **{name: root.attrib[name.replace("_", "-")] for name in _REQUIRED},
+            **{name: root.get(name.replace("_", "-")) for name in _OPTIONAL},
+        )
+    except (KeyError, ValueError) as error:
+        raise PocketError(
+            f"The metadata of the domain {root.get('id', 'unknown')} cannot be understood ({error!r}); "
+            "it was edited by hand or written by a newer release of pocket.cloud"
+        ) from error
+
+
+def domain_xml(instance: Instance, files: Files) -> str:
+    """Return the whole definition of the domain of `instance`."""
+    domain = element("domain", {"type": "kvm" if instance.accel == "kvm" else "qemu"})
+    add(domain, "name", text=instance.instance_id)
+    add(domain, "uuid", text=machine_uuid(instance.instance_id))
+    add(domain, "metadata").append(_metadata(instance, f"{{{METADATA_URI}}}"))
+    add(domain, "memory", {"unit": "MiB"}, str(instance.memory_mib))
+    add(domain, "vcpu", text=str(instance.vcpus))
+    system = add(domain, "os")
+    add(system, "type", {"arch": "x86_64", "machine": "q35"}, "hvm")
+    add(system, "boot", {"dev": "hd"})
+    features = add(domain, "features")
+    add(features, "acpi")
+    add(features, "apic")
+    # The host's own model is safe only where KVM runs it; the emulator has its own idea of the most it can do.
+    add(domain, "cpu", {"mode": "host-passthrough" if instance.accel == "kvm" else "maximum"})
+    add(domain, "clock", {"offset": "utc"})
+    add(domain, "on_poweroff", text="destroy")
+    add(domain, "on_reboot", text="restart")
+    add(domain, "on_crash", text="destroy")
+    _devices(add(domain, "devices"), instance, files)
+    return text_of(domain)
+
+
+def _devices(devices: Any, instance: Instance, files: Files) -> None:
+    root = add(devices, "disk", {"type": "file", "device": "disk"})
+    add(root, "driver", {"name": "qemu", "type": "qcow2", "discard": "unmap"})
+    add(root, "source", {"file": files.disk})
+    add(root, "target", {"dev": "vda", "bus": "virtio"})
+    # Not a CD-ROM: small cloud kernels have a driver for virtio disks, and none for SATA.
+    seed = add(devices, "disk", {"type": "file", "device": "disk"})
+    add(seed, "driver", {"name": "qemu", "type": "raw"})
+    add(seed, "source", {"file": files.seed})
+    add(seed, "target", {"dev": "vdb", "bus": "virtio"})
+    add(seed, "readonly")
+    interface = add(devices, "interface", {"type": "network"})
+    add(interface, "mac", {"address": instance.mac_address})
+    add(interface, "source", {"network": instance.network})
+    add(interface, "model", {"type": "virtio"})
+    serial = add(devices, "serial", {"type": "pty"})
+    add(serial, "log", {"file": files.console, "append": "on"})
+    add(serial, "target", {"type": "isa-serial", "port": 0})
+    agent = add(devices, "channel", {"type": "unix"})
+    add(agent, "target", {"type": "virtio", "name": "org.qemu.guest_agent.0"})
+    random = add(devices, "rng", {"model": "virtio"})
+    add(random, "backend", {"model": "random"}, "/dev/urandom")
+    add(devices, "controller", {"type": "usb", "model": "none"})

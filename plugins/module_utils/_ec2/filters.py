@@ -1,0 +1,89 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EC2's filters on instances: all names must match, of each name any value; C(*) and C(?) are wildcards.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._errors import PocketError
+from .model import STATE_CODES, Instance
+
+__all__ = ["FILTERS", "Filters", "check_filters", "matches"]
+
+Filters = Mapping[str, tuple[str, ...]]
+
+# Name of the filter -> the values that an instance has for it.
+FILTERS: dict[str, Callable[[Instance], list[str]]] = {
+    "image-id": lambda instance: [instance.image_id],
+    "instance-id": lambda instance: [instance.instance_id],
+    "instance-state-code": lambda instance: [str(STATE_CODES[instance.state])],
+    "instance-state-name": lambda instance: [instance.state],
+    "instance-type": lambda instance: [instance.instance_type] if instance.instance_type else [],
+    "launch-index": lambda instance: [str(instance.ami_launch_index)],
+    "launch-time": lambda instance: [instance.launch_time],
+    "network": lambda instance: [instance.network],
+    "network-interface.mac-address": lambda instance: [instance.mac_address],
+    "private-dns-name": lambda instance: [instance.instance_id],
+    "private-ip-address": lambda instance: [instance.private_ip_address],
+    "reservation-id": lambda instance: [instance.reservation_id],
+    "tag-key": lambda instance: list(instance.tags),
+}
+_TAG = "tag:"
+
+
+def check_filters(filters: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    """Return `filters` in one form; raises InvalidParameterValue for an unknown name or a value of no text."""
+    checked = {}
+    for name, given in (filters or {}).items():
+        if name not in FILTERS and not (name.startswith(_TAG) and len(name) > len(_TAG)):
+            raise PocketError(_unknown(name), code="InvalidParameterValue")
+        values = list(given) if isinstance(given, (list, tuple)) else [given]
+        if not values or any(isinstance(value, (dict, list, tuple)) or value is None for value in values):
+            raise PocketError(
+                f"filters: {name!r} has the value {given!r}; give a text or a list of texts",
+                code="InvalidParameterValue",
+            )
+        checked[name] = tuple(_text(value) for value in values)
+    return checked
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, [*FILTERS, _TAG], n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"filters: {name!r} is unknown; {hint}known are {', '.join(FILTERS)} and tag:KEY"
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def matches(instance: Instance, filters: Filters) -> bool:
+    """Whether `instance` is one of those that `filters` select."""
+    for name, patterns in filters.items():
+        if name.startswith(_TAG):
+            key = name[len(_TAG) :]
+            values = [instance.tags[key]] if key in instance.tags else []
+        else:
+            values = FILTERS[name](instance)
+        if not any(_pattern(pattern).fullmatch(value) for pattern in patterns for value in values):
+            return False
+    return True
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Translate a value with wildcards; a backslash takes the meaning off the character behind it, as in EC2."""
+    parts = []
+    for escaped, character in re.findall(r"(\\)?([\s\S])", text):
+        if escaped or character not in "*?":
+            parts.append(re.escape(character))
+        else:
+            parts.append("." + ("*" if character == "*" else ""))
+    return re.compile("".join(parts), re.DOTALL)

@@ -1,0 +1,217 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ec2like_instance does. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from .._errors import PocketError
+from .._plan import Operation, Plan
+from .._runner import Task
+from .hypervisor import Hypervisor
+from .images import Image
+from .lifecycle import Failure, Lifecycle
+from .model import LAUNCHED, LAUNCHING, Instance
+from .parameters import readiness_of, request_of
+from .plan import plan_instances
+from .request import Current
+from .store import Store
+from .tombstones import instances_of
+from .waiters import confirmed, wait_until_ready
+
+__all__ = ["InstanceTask"]
+
+_MAY_LAUNCH = ("present", "running")
+# In this order: what makes room comes first.
+_ACTIONS = ("remove", "terminate", "tag", "stop", "restart", "start", "launch")
+
+
+class InstanceTask(Task[Current]):
+    """One call of ec2like_instance."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        hypervisor: Hypervisor | None = None,
+        store: Store | None = None,
+        lifecycle: Lifecycle | None = None,
+    ) -> None:
+        self._readiness = readiness_of(params)
+        self._request = request_of(params)
+        self._stop_timeout = params["stop_timeout"]
+        self._accel = params["accel"]
+        self._hypervisor = hypervisor or Hypervisor(params["uri"])
+        self._store = store or Store(params["store"])
+        self._lifecycle = lifecycle or Lifecycle(self._hypervisor, self._store)
+        self._instance_ids: tuple[str, ...] = ()
+        self._old_leases: dict[str, int] = {}
+
+    def exclusive(self) -> AbstractContextManager[Any]:
+        return self._store.lock()
+
+    def read(self) -> Current:
+        instances = tuple(self._hypervisor.instances())
+        networks = tuple(self._hypervisor.networks())
+        may_launch = self._request.state in _MAY_LAUNCH
+        used = {instance.network for instance in instances} | {self._request.template.network}
+        return Current(
+            instances=instances,
+            terminated=tuple(instances_of(self._store.tombstones())),
+            networks=networks,
+            leases=tuple(
+                lease
+                for network in networks
+                if network.name in used and network.active
+                for lease in self._hypervisor.leases(network.name)
+            ),
+            image=self._image() if may_launch else None,
+            own_types=self._store.instance_types() if may_launch else {},
+            accel=self._acceleration() if may_launch else "tcg",
+        )
+
+    def _image(self) -> Image | PocketError | None:
+        """Return the image, or why there is none: it matters only where something is to be launched."""
+        if self._request.template.image_id is None:
+            return None
+        try:
+            return self._store.image(self._request.template.image_id)
+        except PocketError as error:
+            return error
+
+    def _acceleration(self) -> str:
+        if self._accel != "auto":
+            return str(self._accel)
+        from .acceleration import verdict
+
+        return verdict().accel
+
+    def plan(self, current: Current) -> Plan:
+        planned = plan_instances(current, self._request)
+        self._instance_ids = planned.instance_ids
+        # A guest that is started here is there when its lease is a newer one than now.
+        self._old_leases = {
+            lease.mac_address: lease.expires
+            for lease in current.leases
+            for operation in planned.plan
+            if operation.action in ("start", "restart") and operation.payload.mac_address == lease.mac_address
+        }
+        return planned.plan
+
+    def apply(self, plan: Plan) -> None:
+        for action in _ACTIONS:
+            operations = [operation for operation in plan if operation.action == action]
+            failures = self._carry_out(action, [operation.payload for operation in operations])
+            if failures:
+                raise self._failed(action, operations, failures)
+
+    def _carry_out(self, action: str, payloads: list[Any]) -> list[Failure]:
+        if not payloads:
+            return []
+        if action == "stop":
+            return self._lifecycle.stop(payloads, self._stop_timeout)
+        if action == "restart":
+            return self._lifecycle.restart(payloads, self._stop_timeout)
+        acts: dict[str, Callable[[list[Any]], list[Failure]]] = {
+            "remove": self._lifecycle.remove,
+            "terminate": self._lifecycle.terminate,
+            "tag": self._lifecycle.describe,
+            "start": self._lifecycle.start,
+            "launch": self._lifecycle.launch,
+        }
+        return acts[action](payloads)
+
+    def _failed(self, action: str, operations: list[Operation], failures: list[Failure]) -> PocketError:
+        """Return the first failure as the error, with all of them and what is there now as results."""
+        first = failures[0].error
+        there = {instance.instance_id: instance for instance in self._hypervisor.instances()}
+        kept = [there[one].ec2() for one in self._instance_ids if one in there and there[one].phase == LAUNCHED]
+        count = f" ({len(failures)} of {len(operations)} failed)" if len(operations) > 1 else ""
+        return PocketError(
+            f"{first.message}{count}",
+            code=first.code,
+            changed=True,
+            instances=kept,
+            instance_ids=[instance["instance_id"] for instance in kept],
+            failures=[
+                {"instance_id": failure.instance_id, "action": action, "msg": failure.error.message}
+                for failure in failures
+            ],
+        )
+
+    def verify(self, plan: Plan, after: Current) -> None:
+        there = {instance.instance_id: instance for instance in after.instances}
+        reserved = {host.mac_address for network in after.networks for host in network.hosts}
+        for operation in plan:
+            if operation.action in ("remove", "terminate"):
+                self._verify_gone(operation.payload, there, reserved)
+            else:
+                launched = operation.action == "launch"
+                asked = operation.payload.instance if launched else operation.payload
+                _verify_there(asked, there.get(asked.instance_id))
+
+    def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
+        directory = self._store.instance_directory(instance.instance_id)
+        left = [
+            what
+            for what, still in (
+                ("its domain", instance.instance_id in there),
+                ("its address reservation", instance.mac_address in reserved),
+                (f"its directory {directory}", directory.exists()),
+            )
+            if still
+        ]
+        if left:
+            raise PocketError(
+                f"Of the terminated instance {instance.label} {' and '.join(left)} is still there", changed=True
+            )
+
+    def settle(self, plan: Plan, after: Current) -> Current:
+        if self._readiness is None or self._request.state in ("terminated", "stopped"):
+            return after
+        there = {instance.instance_id: instance for instance in after.instances}
+        started = {op.payload.instance.instance_id if op.action == "launch" else op.payload.instance_id for op in plan}
+        waited = [
+            one
+            for one in self._instance_ids
+            if one in there and (one in started or there[one].state != "stopped" or self._request.state != "present")
+        ]
+        try:
+            ready = wait_until_ready(self._hypervisor, self._store, waited, self._readiness, self._old_leases)
+        except PocketError as error:
+            results = self.result(plan, after, plan.changed)
+            raise PocketError(error.message, changed=plan.changed, **results) from error
+        now = {instance.instance_id: instance for instance in ready}
+        return replace(after, instances=tuple(now.get(one.instance_id, one) for one in after.instances))
+
+    def result(self, plan: Plan, state: Current, applied: bool) -> dict[str, Any]:
+        there = {instance.instance_id: instance for instance in (*state.terminated, *state.instances)}
+        shown = confirmed([there[one] for one in self._instance_ids if one in there], state.leases, self._old_leases)
+        terminated = [op.payload.instance_id for op in plan if op.action == "terminate"]
+        touched = [op.payload.instance_id for op in plan if op.action not in ("launch", "remove", "terminate")]
+        launched = [op.payload.instance.instance_id for op in plan if op.action == "launch" and applied]
+        return {
+            "instances": [instance.ec2() for instance in shown],
+            "instance_ids": [instance.instance_id for instance in shown],
+            "changed_ids": list(dict.fromkeys([*terminated, *touched, *launched])),
+            "terminated_ids": terminated,
+            "reservation_id": self._request.drawn.reservation_id if launched else None,
+        }
+
+
+def _verify_there(asked: Instance, found: Instance | None) -> None:
+    if found is None:
+        raise PocketError(f"The instance {asked.label} was changed, but libvirt has it no more", changed=True)
+    if found.phase == LAUNCHING:
+        raise PocketError(f"The instance {asked.label} was launched, but libvirt kept its old metadata", changed=True)
+    for name in ("vcpus", "memory_mib", "tags", "network", "private_ip_address"):
+        if getattr(asked, name) != getattr(found, name):
+            raise PocketError(
+                f"{name}: {getattr(asked, name)!r} was asked for the instance {asked.label}, "
+                f"but libvirt has {getattr(found, name)!r}",
+                changed=True,
+            )

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""New instances: their size, their ids, their addresses, all settled before the first is made. Pure.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+
+from .._errors import PocketError
+from .addresses import check_address, free_addresses
+from .filters import Filters, matches
+from .images import Image
+from .model import Instance, instance_type_size, mac_address
+from .networks import Network
+from .request import Current, Launch, Request, Template
+
+__all__ = ["DEFAULT_TYPE", "active_network", "new_instances"]
+
+DEFAULT_TYPE = "t2.micro"
+
+
+def new_instances(current: Current, request: Request, missing: int) -> list[Launch]:
+    """Return `missing` new instances as `request` describes them; raises PocketError where they cannot be made."""
+    template = request.template
+    image = _image(current, template)
+    network = active_network(template.network, current)
+    vcpus, memory_mib = _size(current, template)
+    addresses = _addresses(current, network, template, missing)
+    launches = []
+    for index, (instance_id, address) in enumerate(zip(_unused_ids(current, request, missing), addresses)):
+        instance = Instance(
+            instance_id=instance_id,
+            image_id=image.image_id,
+            instance_type=None if template.vcpus else template.instance_type or DEFAULT_TYPE,
+            vcpus=vcpus,
+            memory_mib=memory_mib,
+            network=network.name,
+            mac_address=mac_address(instance_id),
+            private_ip_address=str(address),
+            launch_time=request.drawn.launch_time,
+            reservation_id=request.drawn.reservation_id,
+            ami_launch_index=index,
+            tags=request.tags,
+            accel=current.accel,
+            user_data_sha256=_digest(template.user_data),
+        )
+        launches.append(Launch(instance, image, template.user_data))
+    _check_selection(launches[0].instance, request)
+    return launches
+
+
+def _digest(user_data: str | None) -> str | None:
+    if user_data is None:
+        return None
+    return hashlib.sha256(user_data.encode(errors="surrogateescape")).hexdigest()
+
+
+def _image(current: Current, template: Template) -> Image:
+    if isinstance(current.image, PocketError):
+        raise current.image
+    if current.image is None:
+        raise PocketError(
+            "image_id is missing: instances are to be launched; give the id or the name of an image that "
+            "ec2like_image registered",
+            code="MissingParameter",
+        )
+    return current.image
+
+
+def _size(current: Current, template: Template) -> tuple[int, int]:
+    if template.vcpus and template.memory_mib:
+        return template.vcpus, template.memory_mib
+    return instance_type_size(template.instance_type or DEFAULT_TYPE, current.own_types)
+
+
+def active_network(name: str, current: Current) -> Network:
+    """Return the network of that name, or raise where there is none or it is not active."""
+    for network in current.networks:
+        if network.name == name:
+            if network.active:
+                return network
+            raise PocketError(
+                f"network: {name!r} is not active; start it with ec2like_network, or with: virsh net-start {name}",
+                code="IncorrectState",
+            )
+    known = ", ".join(network.name for network in current.networks) or "none"
+    raise PocketError(
+        f"network: there is no network {name!r} on this host (there are: {known}); make it with ec2like_network",
+        code="InvalidSubnetID.NotFound",
+    )
+
+
+def _addresses(current: Current, network: Network, template: Template, missing: int) -> list[ipaddress.IPv4Address]:
+    used = [ipaddress.IPv4Address(one.private_ip_address) for one in current.instances if one.network == network.name]
+    # dnsmasq does not give an address that another machine's lease still holds, whatever is reserved.
+    taken = [*used, *(lease.address for lease in current.leases)]
+    if template.private_ip_address is not None:
+        if missing > 1:
+            raise PocketError(
+                f"private_ip_address: {template.private_ip_address} cannot be given to {missing} instances; "
+                "launch one at a time, or leave the address out",
+                code="InvalidParameterCombination",
+            )
+        return [check_address(network, template.private_ip_address, taken)]
+    found = [address for address, _number in zip(free_addresses(network, taken), range(missing))]
+    if len(found) < missing:
+        raise PocketError(
+            f"network: {network.name!r} has {len(found)} free addresses, and {missing} instances are to be launched; "
+            "terminate some, wait for leases of terminated ones to expire, or name a larger network",
+            code="InsufficientFreeAddressesInSubnet",
+        )
+    return found
+
+
+def _unused_ids(current: Current, request: Request, missing: int) -> list[str]:
+    """Return drawn ids whose MAC address, which has 24 bits of the id, nobody has."""
+    macs = {instance.mac_address for instance in current.instances}
+    macs |= {host.mac_address for network in current.networks for host in network.hosts}
+    chosen: list[str] = []
+    for instance_id in request.drawn.instance_ids:
+        mac = mac_address(instance_id)
+        if mac not in macs and len(chosen) < missing:
+            macs.add(mac)
+            chosen.append(instance_id)
+    if len(chosen) < missing:
+        raise PocketError(f"{missing} new MAC addresses were wanted, but most of those drawn are taken; run it again")
+    return chosen
+
+
+def _check_selection(instance: Instance, request: Request) -> None:
+    """Refuse an exact count of instances that would not count themselves: each run would launch them again."""
+    if request.exact_count is None or request.filters is None:
+        return
+    if not matches(instance.with_state("running"), request.filters):
+        raise PocketError(
+            f"filters: the instances to be launched would not match {_shown(request.filters)}, so the next run would "
+            "launch them again; give the tags that the filters ask for",
+            code="InvalidParameterCombination",
+        )
+
+
+def _shown(filters: Filters) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in filters.items()}

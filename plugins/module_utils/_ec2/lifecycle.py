@@ -1,0 +1,232 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance's life, each step in the order in which a kill between two leaves no orphan. PRIVATE to the collection.
+
+The domain is made first and goes last: as long as anything of an instance exists, its domain tells what it is and, by
+its phase, that a launch or a termination was not finished.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from .._errors import PocketError
+from . import images, seed
+from .domain_xml import Files
+from .hypervisor import THREADS, Hypervisor
+from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
+from .networks import Host
+from .request import Launch
+from .store import Store
+from .tombstones import record_of
+
+__all__ = ["Failure", "Lifecycle"]
+
+Item = TypeVar("Item")
+
+# How many guests boot at a time where the host emulates the processor. On 2 cores 3 to 4 were the quickest for 40.
+BOOTING = 3
+# Seconds after which a guest that has not asked for its address no longer holds up the next boot.
+BOOT_PATIENCE = 30.0
+# Seconds between two presses of the power button: a guest that is still booting hears none.
+PRESS_INTERVAL = 5.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong with one instance."""
+
+    instance_id: str
+    error: PocketError
+
+
+class Lifecycle:
+    """The writes on instances of one host. Its caller holds the lock of the store."""
+
+    def __init__(self, hypervisor: Hypervisor, store: Store, threads: int = THREADS) -> None:
+        self._hypervisor = hypervisor
+        self._store = store
+        self._threads = threads
+
+    # Launch
+
+    def launch(self, launches: Sequence[Launch]) -> list[Failure]:
+        """Make and start the instances; one that fails leaves nothing of itself, and the others in place."""
+        ready: list[Launch] = []
+        guard = Lock()
+
+        def prepare(launch: Launch) -> None:
+            self._prepare(launch)
+            with guard:
+                ready.append(launch)
+
+        failures = self._each(launches, lambda launch: launch.instance.instance_id, prepare)
+        ready.sort(key=lambda launch: launch.instance.ami_launch_index)
+        instances = [replace(launch.instance, phase=LAUNCHED) for launch in ready]
+        failures += self._boot(instances, self._start_launched)
+        for failure in failures:
+            instance = next(one.instance for one in launches if one.instance.instance_id == failure.instance_id)
+            self.remove([instance])
+        return failures
+
+    def _prepare(self, launch: Launch) -> None:
+        instance = launch.instance
+        files = Files.of(self._store.instance_directory(instance.instance_id))
+        self._hypervisor.define(replace(instance, phase=LAUNCHING), files)
+        self._hypervisor.reserve(instance.network, Host.of(instance))
+        _make_directory(files.disk.parent)
+        images.create_overlay(launch.image, files.disk)
+        seed.build(files.seed, instance.instance_id, instance.instance_id, launch.user_data)
+
+    def _start_launched(self, instance: Instance) -> None:
+        self._hypervisor.start(instance.instance_id)
+        self._hypervisor.describe(instance)
+
+    # Terminate
+
+    def terminate(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Take the instances away and remember them as terminated."""
+        return self._each(instances, lambda instance: instance.instance_id, self._terminate)
+
+    def _terminate(self, instance: Instance) -> None:
+        self._hypervisor.describe(replace(instance, phase=TERMINATING))
+        self._take_apart(instance)
+        now = datetime.now(timezone.utc)
+        self._store.bury(record_of(instance, now), now)
+        self._hypervisor.undefine(instance.instance_id)
+
+    def remove(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Take away what is left of launches that nobody was told of."""
+        return self._each(instances, lambda instance: instance.instance_id, self._remove)
+
+    def _remove(self, instance: Instance) -> None:
+        if self._hypervisor.exists(instance.instance_id):
+            self._take_apart(instance)
+            self._hypervisor.undefine(instance.instance_id)
+
+    def _take_apart(self, instance: Instance) -> None:
+        self._hypervisor.power_off(instance.instance_id)
+        self._hypervisor.release(instance.network, Host.of(instance))
+        _remove_directory(self._store.instance_directory(instance.instance_id))
+
+    # Start and stop
+
+    def start(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Start instances that are stopped."""
+        return self._boot(instances, self._start)
+
+    def _start(self, instance: Instance) -> None:
+        if instance.state_reason:
+            self._hypervisor.describe(replace(instance, state_reason=""))
+        self._hypervisor.start(instance.instance_id)
+
+    def stop(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
+        """Shut the guests down; one that does not follow within `timeout` seconds is powered off."""
+        return self._each(instances, lambda instance: instance.instance_id, lambda one: self._stop(one, timeout))
+
+    def _stop(self, instance: Instance, timeout: float) -> None:
+        if self._shut_down(instance.instance_id, timeout):
+            reason = "User initiated shutdown"
+        else:
+            self._hypervisor.power_off(instance.instance_id)
+            reason = f"User initiated shutdown; powered off, for the guest did not shut down within {timeout:g} s"
+        self._hypervisor.describe(replace(instance, state_reason=reason))
+
+    def _shut_down(self, instance_id: str, timeout: float) -> bool:
+        now = time.monotonic()
+        deadline, press = now + timeout, now
+        while now < deadline:
+            if now >= press:
+                self._hypervisor.press_power_button(instance_id)
+                press = now + PRESS_INTERVAL
+            if not self._hypervisor.is_running(instance_id):
+                return True
+            time.sleep(0.2)
+            now = time.monotonic()
+        return not self._hypervisor.is_running(instance_id)
+
+    def restart(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
+        """Stop and start; those that are stopped are started. Disk, id, MAC and IP address stay."""
+        failures = self.stop([instance for instance in instances if instance.state != "stopped"], timeout)
+        failed = {failure.instance_id for failure in failures}
+        stopped = [replace(one, state_reason="restart") for one in instances if one.instance_id not in failed]
+        return failures + self.start(stopped)
+
+    # Tags
+
+    def describe(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Write the metadata of instances."""
+        return self._each(instances, lambda instance: instance.instance_id, self._hypervisor.describe)
+
+    # Many at a time
+
+    def _each(self, items: Sequence[Item], id_of: Callable[[Item], str], act: Callable[[Item], None]) -> list[Failure]:
+        """Act on each, several at a time; return the failures in the order of `items`."""
+
+        def attempt(item: Item) -> Failure | None:
+            try:
+                act(item)
+            except PocketError as error:
+                return Failure(id_of(item), error)
+            return None
+
+        if self._threads == 1 or len(items) < 2:
+            found = [attempt(item) for item in items]
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                found = list(pool.map(attempt, items))
+        return [failure for failure in found if failure]
+
+    def _boot(self, instances: Sequence[Instance], start: Callable[[Instance], None]) -> list[Failure]:
+        """Start each. Emulated guests boot a few at a time: all at once they would take the processors off each other.
+
+        With one to spare nobody waits: the next one starts when a guest has asked for its address.
+        """
+        paced = [instance for instance in instances if instance.accel == "tcg"]
+        if len(paced) <= BOOTING:
+            return self._each(instances, lambda instance: instance.instance_id, start)
+        waiting = len(instances)
+        guard = Lock()
+
+        def paced_start(instance: Instance) -> None:
+            nonlocal waiting
+            before = self._leases(instance)
+            start(instance)
+            with guard:
+                waiting -= 1
+            deadline = time.monotonic() + BOOT_PATIENCE
+            while waiting > 0 and time.monotonic() < deadline and self._leases(instance) == before:
+                time.sleep(0.2)
+
+        pacer = Lifecycle(self._hypervisor, self._store, min(BOOTING, self._threads))
+        return pacer._each(instances, lambda instance: instance.instance_id, paced_start)
+
+    def _leases(self, instance: Instance) -> list[int]:
+        leases = self._hypervisor.leases(instance.network)
+        return [lease.expires for lease in leases if lease.mac_address == instance.mac_address]
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o711)  # QEMU, a user of its own, passes through
+    except OSError as error:
+        raise PocketError(f"Cannot make the instance's directory {directory}: {error.strerror or error}") from error
+
+
+def _remove_directory(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise PocketError(f"Cannot remove the instance's directory {directory}: {error.strerror or error}") from error

@@ -1,0 +1,236 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an instance is: its identity, its states, its sizes, its tags. PRIVATE to the collection.
+
+Nothing in here does I/O, reads a clock or draws a random number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._errors import PocketError
+
+__all__ = [
+    "INSTANCE_TYPES",
+    "LAUNCHED",
+    "LAUNCHING",
+    "STATE_CODES",
+    "TERMINATING",
+    "Instance",
+    "check_instance_id",
+    "check_tags",
+    "instance_type_size",
+    "mac_address",
+    "machine_uuid",
+    "network_uuid",
+]
+
+# EC2's codes, from the reference of InstanceState.
+STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+
+# How far the run that launches or terminates an instance has come. Such a run holds the store's lock, so whoever
+# holds the lock and meets LAUNCHING or TERMINATING has the remains of a run that died before him.
+LAUNCHING = "launching"
+LAUNCHED = "launched"
+TERMINATING = "terminating"
+
+# EC2's own names: vCPUs and memory in MiB, from the tables of instance types.
+INSTANCE_TYPES: dict[str, tuple[int, int]] = {
+    "t2.micro": (1, 1024),
+    "t3.nano": (2, 512),
+    "t3.micro": (2, 1024),
+    "t3.small": (2, 2048),
+    "t3.medium": (2, 4096),
+    "t3.large": (2, 8192),
+    "t3.xlarge": (4, 16384),
+    "m1.small": (1, 1740),
+    "m5.large": (2, 8192),
+    "c5.large": (2, 4096),
+    "r5.large": (2, 16384),
+}
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://pocket.cloud/")
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
+# XML 1.0 cannot carry these, and EC2 does not allow them in tags either.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_TAG_KEY_LENGTH = 128
+_TAG_VALUE_LENGTH = 256
+_TAGS = 50
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance, as its domain's metadata and libvirt describe it.
+
+    :param instance_id: C(i-) and 17 hexadecimal digits; also the domain's name.
+    :param instance_type: the type it was launched as, none when vCPUs and memory were given.
+    :param launch_time: ISO 8601, UTC, whole seconds.
+    :param phase: LAUNCHING, LAUNCHED or TERMINATING.
+    :param state: a key of STATE_CODES.
+    :param state_reason: why it is in its state, where there is something to say.
+    :param address_source: what vouches for the address: C(reservation), C(lease) or C(arp).
+    """
+
+    instance_id: str
+    image_id: str
+    vcpus: int
+    memory_mib: int
+    network: str
+    mac_address: str
+    private_ip_address: str
+    launch_time: str
+    reservation_id: str
+    instance_type: str | None = None
+    ami_launch_index: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    accel: str = "tcg"
+    user_data_sha256: str | None = None
+    phase: str = LAUNCHED
+    state: str = "stopped"
+    state_reason: str = ""
+    address_source: str = "reservation"
+
+    @property
+    def name(self) -> str | None:
+        """The tag C(Name)."""
+        return self.tags.get("Name")
+
+    @property
+    def label(self) -> str:
+        """How a message names it."""
+        return f"{self.instance_id} ({self.name})" if self.name else self.instance_id
+
+    def with_state(self, state: str, reason: str = "") -> Instance:
+        """Return a copy in the state `state`."""
+        return replace(self, state=state, state_reason=reason)
+
+    def ec2(self) -> dict[str, Any]:
+        """Return EC2's description of it, members in snake case."""
+        return {
+            "instance_id": self.instance_id,
+            "image_id": self.image_id,
+            "instance_type": self.instance_type,
+            "vcpus": self.vcpus,
+            "memory_mib": self.memory_mib,
+            "state": {"code": STATE_CODES[self.state], "name": self.state},
+            "state_transition_reason": self.state_reason,
+            "launch_time": self.launch_time,
+            "reservation_id": self.reservation_id,
+            "ami_launch_index": self.ami_launch_index,
+            "tags": dict(sorted(self.tags.items())),
+            "private_ip_address": self.private_ip_address,
+            "private_dns_name": self.instance_id,
+            "network": self.network,
+            "network_interfaces": [
+                {
+                    "network": self.network,
+                    "mac_address": self.mac_address,
+                    "private_ip_address": self.private_ip_address,
+                    "address_source": self.address_source,
+                }
+            ],
+            "placement": {"accel": self.accel},
+            "user_data_sha256": self.user_data_sha256,
+        }
+
+    def printable(self) -> dict[str, Any]:
+        """Return what a diff shows of it."""
+        return {
+            "state": self.state,
+            "image_id": self.image_id,
+            "instance_type": self.instance_type,
+            "vcpus": self.vcpus,
+            "memory_mib": self.memory_mib,
+            "network": self.network,
+            "private_ip_address": self.private_ip_address,
+            "tags": dict(sorted(self.tags.items())),
+        }
+
+
+def check_instance_id(instance_id: str) -> str:
+    """Return `instance_id`, or raise InvalidInstanceID.Malformed."""
+    if not _INSTANCE_ID.fullmatch(instance_id):
+        raise PocketError(
+            f"instance_ids: {instance_id!r} is no instance id; one is 'i-' and 17 hexadecimal digits",
+            code="InvalidInstanceID.Malformed",
+        )
+    return instance_id
+
+
+def mac_address(instance_id: str) -> str:
+    """Derive the MAC address of the first interface: QEMU's prefix and three octets of a digest of the id."""
+    digest = hashlib.sha256(instance_id.encode()).hexdigest()
+    return ":".join(["52:54:00", digest[0:2], digest[2:4], digest[4:6]])
+
+
+def machine_uuid(instance_id: str) -> str:
+    """Derive the domain's UUID. It never begins with C(ec2): cloud-init would take the machine for one of AWS."""
+    for salt in ("", "/1", "/2", "/3", "/4", "/5", "/6", "/7"):
+        derived = str(uuid.uuid5(_NAMESPACE, f"instance/{instance_id}{salt}"))
+        if not derived.startswith("ec2"):
+            break
+    return derived
+
+
+def network_uuid(name: str) -> str:
+    """Derive the UUID by which a network is known as one that this collection defined."""
+    return str(uuid.uuid5(_NAMESPACE, f"network/{name}"))
+
+
+def check_tags(tags: Mapping[str, Any] | None, parameter: str = "tags") -> dict[str, str]:
+    """Return `tags` with values as text, within EC2's limits; raises InvalidParameterValue."""
+    checked = {str(key): _tag_text(value) for key, value in (tags or {}).items()}
+    if len(checked) > _TAGS:
+        raise _bad(f"{parameter}: {len(checked)} tags are too many; an instance has at most {_TAGS}")
+    for key, value in checked.items():
+        if not 1 <= len(key) <= _TAG_KEY_LENGTH:
+            raise _bad(
+                f"{parameter}: the key {_shortened(key)} has {len(key)} characters; "
+                f"a tag's key has 1 to {_TAG_KEY_LENGTH}"
+            )
+        if len(value) > _TAG_VALUE_LENGTH:
+            raise _bad(
+                f"{parameter}: the value {_shortened(value)} of {key!r} has {len(value)} characters; "
+                f"a tag's value has at most {_TAG_VALUE_LENGTH}"
+            )
+        if key.lower().startswith("aws:"):
+            raise _bad(f"{parameter}: the key {key!r} begins with 'aws:', which EC2 keeps for itself; choose another")
+        if _UNPRINTABLE.search(key) or _UNPRINTABLE.search(value):
+            raise _bad(f"{parameter}: {key!r}: {value!r} has a control character; use printable characters and spaces")
+    return checked
+
+
+def _tag_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def _bad(message: str) -> PocketError:
+    return PocketError(message, code="InvalidParameterValue")
+
+
+def instance_type_size(name: str, own_types: Mapping[str, Mapping[str, int]]) -> tuple[int, int]:
+    """Return the vCPUs and MiB of the type `name`; an operator's own type wins over EC2's of that name."""
+    if name in own_types:
+        return own_types[name]["vcpus"], own_types[name]["memory_mib"]
+    if name in INSTANCE_TYPES:
+        return INSTANCE_TYPES[name]
+    known = sorted({*INSTANCE_TYPES, *own_types})
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise _bad(
+        f"instance_type: nobody defined {name!r}; {hint}known are {', '.join(known)}; or give vcpus and memory_mib"
+    )

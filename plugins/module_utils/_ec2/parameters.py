@@ -1,0 +1,139 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a module's parameters to a request on instances, and what can be refused unseen. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from .._errors import PocketError
+from .filters import check_filters
+from .model import check_instance_id, check_tags
+from .request import Drawn, Request, Template
+from .tombstones import timestamp
+from .waiters import Readiness
+
+__all__ = ["draw", "readiness_of", "request_of"]
+
+# Each state and its other names, which are those of amazon.aws.
+STATES = {
+    "present": "present",
+    "running": "running",
+    "started": "running",
+    "stopped": "stopped",
+    "restarted": "restarted",
+    "rebooted": "restarted",
+    "terminated": "terminated",
+    "absent": "terminated",
+}
+_USER_DATA_LIMIT = 16384
+_MOST_AT_ONCE = 1000
+_LEAST_MEMORY = 32
+_SPARE_IDS = 16
+
+
+def draw(count: int) -> Drawn:
+    """Draw ids for `count` new instances, and read the clock."""
+    return Drawn(
+        instance_ids=tuple(f"i-{secrets.token_hex(9)[:17]}" for _number in range(count + _SPARE_IDS)),
+        reservation_id=f"r-{secrets.token_hex(9)[:17]}",
+        launch_time=timestamp(datetime.now(timezone.utc)),
+    )
+
+
+def request_of(params: Mapping[str, Any]) -> Request:
+    """Return the request that `params` state; raises PocketError for what cannot be right on any host."""
+    state = STATES[params["state"]]
+    ids = params["instance_ids"]
+    count = _count(params, "count", 1)
+    exact_count = _count(params, "exact_count", 0)
+    tags = check_tags(params["tags"])
+    if params["name"] is not None:
+        if not params["name"]:
+            raise _bad("name: is empty; give the instances a name, or leave it out")
+        tags = {**tags, **check_tags({"Name": params["name"]}, "name")}
+    request = Request(
+        state=state,
+        drawn=draw(max(count or 0, exact_count or 0, 1)),
+        template=_template(params),
+        instance_ids=None if ids is None else tuple(dict.fromkeys(check_instance_id(one) for one in ids)),
+        filters=None if params["filters"] is None else check_filters(params["filters"]),
+        count=count,
+        exact_count=exact_count,
+        tags=tags,
+        purge_tags=params["purge_tags"],
+    )
+    _check_combination(request)
+    return request
+
+
+def _count(params: Mapping[str, Any], name: str, least: int) -> int | None:
+    value = params[name]
+    if value is not None and not least <= value <= _MOST_AT_ONCE:
+        raise _bad(f"{name}: {value} is out of range; it is {least} to {_MOST_AT_ONCE}")
+    return value  # type: ignore[no-any-return]
+
+
+def _template(params: Mapping[str, Any]) -> Template:
+    for name, least in (("vcpus", 1), ("memory_mib", _LEAST_MEMORY)):
+        if params[name] is not None and params[name] < least:
+            raise _bad(f"{name}: {params[name]} is too few; an instance has at least {least}")
+    user_data = params["user_data"]
+    if user_data is not None:
+        size = len(user_data.encode(errors="surrogateescape"))
+        if size > _USER_DATA_LIMIT:
+            raise _bad(f"user_data: {size} bytes are too many; EC2's limit is {_USER_DATA_LIMIT} bytes (16 KiB)")
+    return Template(
+        image_id=params["image_id"],
+        instance_type=params["instance_type"],
+        vcpus=params["vcpus"],
+        memory_mib=params["memory_mib"],
+        network=params["network"],
+        private_ip_address=params["private_ip_address"],
+        user_data=user_data,
+    )
+
+
+def _check_combination(request: Request) -> None:
+    counted = "count" if request.count is not None else "exact_count" if request.exact_count is not None else None
+    if counted and request.state not in ("present", "running"):
+        raise PocketError(
+            f"{counted}: cannot be combined with state {request.state}; it is for the states present and running",
+            code="InvalidParameterCombination",
+        )
+    if request.filters is not None and not request.filters:
+        raise _bad("filters: is empty, which would select every instance; give at least one filter")
+    selected = request.instance_ids is not None or request.filters is not None or bool(request.tags)
+    if not selected and request.count is None:
+        what = (
+            "exact_count needs to know which instances it counts"
+            if counted
+            else f"state {request.state} needs to know which instances are meant"
+        )
+        raise PocketError(
+            f"{what}: give filters, tags or name" + ("" if counted else ", or instance_ids"), code="MissingParameter"
+        )
+
+
+def readiness_of(params: Mapping[str, Any]) -> Readiness | None:
+    """Return what the user wants to wait for, none for nothing."""
+    port = params["wait_port"]
+    condition = params["wait_for"] or ("port" if port is not None else "running")
+    if condition == "port" and port is None:
+        raise PocketError("wait_for: port needs wait_port, the TCP port to connect to", code="MissingParameter")
+    if port is not None and condition != "port":
+        raise PocketError(f"wait_port: has no meaning with wait_for {condition}", code="InvalidParameterCombination")
+    if port is not None and not 1 <= port <= 65535:
+        raise _bad(f"wait_port: {port} is no TCP port; one is 1 to 65535")
+    for name in ("wait_timeout", "stop_timeout"):
+        if params[name] < 0:
+            raise _bad(f"{name}: {params[name]} is negative; give seconds, 0 or more")
+    return Readiness(condition, port, params["wait_timeout"]) if params["wait"] else None
+
+
+def _bad(message: str) -> PocketError:
+    return PocketError(message, code="InvalidParameterValue")

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user asked for, and what there is: the two sides of a plan of instances. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .._errors import PocketError
+from .filters import Filters
+from .images import Image
+from .model import Instance
+from .networks import Lease, Network
+
+__all__ = ["Current", "Drawn", "Launch", "Request", "Template"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is random or read from a clock, for as many new instances as there may be, with some ids to spare."""
+
+    instance_ids: tuple[str, ...]
+    reservation_id: str
+    launch_time: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """What new instances are made from. Size is by `instance_type`, or by `vcpus` and `memory_mib`."""
+
+    image_id: str | None = None
+    instance_type: str | None = None
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    network: str = "pocket"
+    private_ip_address: str | None = None
+    user_data: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    :param state: C(present), C(running), C(stopped), C(restarted) or C(terminated).
+    :param instance_ids: the instances meant, none where they are selected otherwise.
+    :param filters: what selects instances, none for those that have all of `tags`.
+    :param count: how many to launch in any case.
+    :param exact_count: how many there shall be of those selected.
+    :param tags: with the tag C(Name).
+    """
+
+    state: str
+    drawn: Drawn
+    template: Template = field(default_factory=Template)
+    instance_ids: tuple[str, ...] | None = None
+    filters: Filters | None = None
+    count: int | None = None
+    exact_count: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    purge_tags: bool = False
+
+
+@dataclass(frozen=True)
+class Current:
+    """What there is.
+
+    :param instances: all of ours on the host, the oldest first, with the remains of runs that died.
+    :param terminated: the terminated instances that are still known.
+    :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
+    :param accel: C(kvm) or C(tcg): what new instances run on.
+    """
+
+    instances: tuple[Instance, ...] = ()
+    terminated: tuple[Instance, ...] = ()
+    networks: tuple[Network, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    image: Image | PocketError | None = None
+    own_types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    accel: str = "tcg"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A new instance, the image it starts from, and what its guest is told."""
+
+    instance: Instance
+    image: Image
+    user_data: str | None = field(default=None, repr=False)

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Terminated instances: EC2 shows them for about an hour, their ids are known longer. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from .model import Instance
+
+__all__ = ["instances_of", "record_of", "timestamp"]
+
+VISIBLE = timedelta(hours=1)
+
+
+def timestamp(when: datetime) -> str:
+    """Return `when` as ISO 8601 in UTC, whole seconds."""
+    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def record_of(instance: Instance, when: datetime) -> dict[str, Any]:
+    """Return what is kept of `instance`, terminated at `when`."""
+    reason = f"User initiated ({timestamp(when)})"
+    return {**asdict(instance.with_state("terminated", reason)), "terminated_at": timestamp(when)}
+
+
+def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = None) -> list[Instance]:
+    """Return the terminated instances among `records`, only those that were terminated after `since` if it is given."""
+    names = {field.name for field in fields(Instance)}
+    oldest = timestamp(since) if since else ""
+    return [
+        Instance(**{name: value for name, value in record.items() if name in names})
+        for record in records
+        if record.get("terminated_at", "") >= oldest
+    ]

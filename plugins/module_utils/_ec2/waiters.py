@@ -1,0 +1,135 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting until instances run, have their address, or answer on a port. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from .._errors import PocketError
+from .console import tail
+from .domain_xml import Files
+from .hypervisor import Hypervisor
+from .model import Instance
+from .networks import Lease
+from .store import Store
+
+__all__ = ["CONDITIONS", "Readiness", "confirmed", "wait_until_ready"]
+
+CONDITIONS = ("running", "ip", "port")
+
+_INTERVAL = 0.3
+_CONNECT_TIMEOUT = 1.0
+_CONNECTS = 16
+
+Old = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What is waited for: one of CONDITIONS, for C(port) the TCP port; `timeout` is in seconds."""
+
+    condition: str
+    port: int | None
+    timeout: float
+
+    @property
+    def text(self) -> str:
+        """What an instance that is not ready did not do."""
+        if self.condition == "port":
+            return f"answer on TCP port {self.port}"
+        return "ask for its address" if self.condition == "ip" else "run"
+
+
+def confirmed(instances: Sequence[Instance], leases: Iterable[Lease], old: Old | None = None) -> list[Instance]:
+    """Return `instances` with the source C(lease) where dnsmasq gave the address to the guest.
+
+    :param old: MAC address -> expiry of leases that do not count, because they are from before the guest's start.
+    """
+    expiry = {(lease.mac_address, str(lease.address)): lease.expires for lease in leases}
+    found = []
+    for instance in instances:
+        expires = expiry.get((instance.mac_address, instance.private_ip_address))
+        fresh = instance.state == "running" and expires is not None and (old or {}).get(instance.mac_address) != expires
+        found.append(replace(instance, address_source="lease") if fresh else instance)
+    return found
+
+
+def wait_until_ready(
+    hypervisor: Hypervisor,
+    store: Store,
+    instance_ids: Sequence[str],
+    readiness: Readiness,
+    old: Old,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Instance]:
+    """Return the instances once all are ready; raises PocketError with the console of one that did not get there.
+
+    An instance that is stopped or gone cannot get ready, so waiting for it ends at once.
+    """
+    deadline = clock() + readiness.timeout
+    ready: dict[str, Instance] = {}
+    while True:
+        found = {instance.instance_id: instance for instance in hypervisor.instances()}
+        waiting = [found[one] for one in instance_ids if one in found and one not in ready]
+        for instance_id in instance_ids:
+            if instance_id not in found or found[instance_id].state in ("stopped", "shutting-down"):
+                state = found[instance_id].state if instance_id in found else "terminated"
+                raise _not_ready(store, instance_id, f"is {state} instead of running, and so did not {readiness.text}")
+        for instance in _ready(hypervisor, waiting, readiness, old):
+            ready[instance.instance_id] = instance
+        if len(ready) == len(set(instance_ids)):
+            return [ready[instance_id] for instance_id in instance_ids]
+        if clock() >= deadline:
+            late = next(instance for instance in waiting if instance.instance_id not in ready)
+            at = f" at {late.private_ip_address}" if readiness.condition == "port" else ""
+            more = len(instance_ids) - len(ready) - 1
+            others = f" (nor did {more} more)" if more else ""
+            said = f"did not {readiness.text}{at} within {readiness.timeout:g} s{others}"
+            raise _not_ready(store, late.label, said, late.instance_id)
+        sleep(_INTERVAL)
+
+
+def _ready(hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old) -> list[Instance]:
+    running = [instance for instance in instances if instance.state == "running"]
+    leases = [lease for name in sorted({one.network for one in running}) for lease in hypervisor.leases(name)]
+    checked = [
+        # The neighbour table, too, may still know the guest from before its start.
+        instance if instance.mac_address in old else _with_arp(hypervisor, instance)
+        for instance in confirmed(running, leases, old)
+    ]
+    if readiness.condition == "running":
+        return checked
+    port = readiness.port
+    if port is None:
+        return [instance for instance in checked if instance.address_source != "reservation"]
+    with ThreadPoolExecutor(_CONNECTS) as pool:
+        answers = list(pool.map(lambda instance: _answers(instance.private_ip_address, port), checked))
+    return [instance for instance, answer in zip(checked, answers) if answer]
+
+
+def _with_arp(hypervisor: Hypervisor, instance: Instance) -> Instance:
+    if instance.address_source != "reservation":
+        return instance
+    known = instance.private_ip_address in hypervisor.arp_addresses(instance.instance_id)
+    return replace(instance, address_source="arp") if known else instance
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=_CONNECT_TIMEOUT).close()
+    except OSError:
+        return False
+    return True
+
+
+def _not_ready(store: Store, label: str, said: str, instance_id: str | None = None) -> PocketError:
+    lines = tail(Files.of(store.instance_directory(instance_id or label)).console)
+    shown = "its console's last lines:\n" + "\n".join(lines) if lines else "its console is empty"
+    return PocketError(f"wait_for: the instance {label} {said}; {shown}")

@@ -1,0 +1,350 @@
+#!/usr/bin/python
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Launch, start, stop, restart and terminate instances."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ec2like_instance
+short_description: Launch, start, stop, restart and terminate EC2-like instances on a KVM host
+version_added: 0.1.0
+description:
+  - Runs instances on the libvirt of the target, with the words and the behaviour of EC2.
+  - An instance is a libvirt domain with a linked clone of an image as its disk. Its id, MAC address and IP address are
+    settled before it boots and stay the same for life, however often it is stopped and started.
+  - Runs that change instances of one store wait for each other, so two plays at once count right. A run that was
+    killed, wherever it was, is cleaned up after by the next run that changes something or is asked to.
+author:
+  - pocket.cloud contributors
+options:
+  state:
+    description:
+      - V(present) launches the instances that are missing and leaves those that exist as they are, running or stopped.
+      - V(running) (or V(started)) launches as V(present) does, and starts those that are stopped.
+      - V(stopped) presses the power button and waits for O(stop_timeout); a guest that is still running then is
+        powered off. RV(instances[].state_transition_reason) says which. Disk, id and addresses stay.
+      - V(restarted) (or V(rebooted)) stops and starts; disk, id and addresses stay.
+      - V(terminated) (or V(absent)) takes the instances away with their disks. Those that are terminated already count
+        as done.
+    type: str
+    choices: [present, running, started, stopped, restarted, rebooted, terminated, absent]
+    default: present
+  instance_ids:
+    description:
+      - The instances meant, by id. One that does not exist fails the task before anything is done to any of them.
+    type: list
+    elements: str
+  filters:
+    description:
+      - What selects the instances meant, as a dictionary of EC2's filter names and values. All names must match, of
+        several values of a name any; C(*) and C(?) are wildcards, a backslash takes their meaning off.
+      - Known are V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
+        V(launch-index), V(launch-time), V(network), V(network-interface.mac-address), V(private-dns-name),
+        V(private-ip-address), V(reservation-id), V(tag-key) and V(tag:KEY).
+      - By default those instances are meant that have all of O(tags) and O(name). Terminated ones never are.
+    type: dict
+  name:
+    description:
+      - The tag V(Name) of the instances.
+      - Without O(count), O(exact_count), O(instance_ids) and O(filters), one instance of this name (and of these
+        O(tags)) is launched if there is none.
+    type: str
+  tags:
+    description:
+      - Tags of the instances. A key has 1 to 128 characters and does not begin with C(aws:), a value has up to 256;
+        control characters are refused.
+      - Where O(instance_ids) or O(filters) select the instances, these tags are set on them.
+    type: dict
+  purge_tags:
+    description: Whether to remove tags that O(tags) does not list, other than V(Name).
+    type: bool
+    default: false
+  count:
+    description: How many instances to launch, whatever exists, 1 to 1000. A second run launches as many again.
+    type: int
+  exact_count:
+    description:
+      - How many instances there shall be of those that O(filters) select, 0 to 1000. Missing ones are launched; of too
+        many, the newest are terminated.
+      - Stopped instances count, too.
+    type: int
+  image_id:
+    description:
+      - The image that new instances start from, by its id or its name.
+      - Needed only when instances are launched.
+    type: str
+    aliases: [image]
+  instance_type:
+    description:
+      - The size of new instances, by EC2's name (V(t2.micro), V(t3.nano), V(t3.micro), V(t3.small), V(t3.medium),
+        V(t3.large), V(t3.xlarge), V(m1.small), V(m5.large), V(c5.large), V(r5.large)) or by one that the operator
+        defined in C(instance-types.json) in the O(store).
+      - V(t2.micro) when neither this nor O(vcpus) and O(memory_mib) are given.
+      - Used at launch only; existing instances keep their size.
+    type: str
+  vcpus:
+    description: Virtual processors of new instances, at least 1; together with O(memory_mib).
+    type: int
+  memory_mib:
+    description: Memory of new instances in MiB, at least 32; together with O(vcpus).
+    type: int
+  user_data:
+    description:
+      - What new instances are told at their first boot, as cloud-init understands it, up to 16 KiB.
+      - It may hold secrets, so it is kept only in the instance's seed, which root and its QEMU can read. Its SHA-256
+        is in RV(instances[].user_data_sha256).
+      - Used at launch only.
+    type: str
+  network:
+    description:
+      - The libvirt network of new instances, active and with an IPv4 subnet, such as M(pocket.cloud.ec2like_network)
+        makes.
+    type: str
+    default: pocket
+  private_ip_address:
+    description:
+      - The address of the new instance, where it shall not be the lowest free one. For one instance at a time.
+    type: str
+  accel:
+    description:
+      - What new instances run on. V(auto) is KVM where it was shown to boot a kernel, else V(tcg), QEMU's emulator.
+    type: str
+    choices: [auto, kvm, tcg]
+    default: auto
+  wait:
+    description: Whether to wait until the instances are ready, with the states V(present), V(running) and V(restarted).
+    type: bool
+    default: true
+  wait_for:
+    description:
+      - When an instance is ready. V(running), when its machine runs; V(ip), when its guest has its address, as DHCP's
+        lease or the host's neighbour table tells; V(port), when it takes a TCP connection on O(wait_port).
+      - Instances that were ready before are looked at, too; with V(present), stopped ones are not.
+      - By default V(port) where O(wait_port) is given, else V(running).
+    type: str
+    choices: [running, ip, port]
+  wait_port:
+    description: The TCP port that V(wait_for=port) connects to from the KVM host.
+    type: int
+  wait_timeout:
+    description:
+      - How many seconds to wait for all of them. The task then fails with the last lines of the console of one that is
+        not ready; the instances stay.
+    type: int
+    default: 600
+  stop_timeout:
+    description: How many seconds a guest gets to shut down before it is powered off.
+    type: int
+    default: 60
+extends_documentation_fragment:
+  - pocket.cloud.attributes
+  - pocket.cloud.attributes.changes
+  - pocket.cloud.ec2like
+  - pocket.cloud.ec2like.libvirt
+seealso:
+  - module: pocket.cloud.ec2like_image
+  - module: pocket.cloud.ec2like_instance_info
+  - module: pocket.cloud.ec2like_network
+notes:
+  - The ids and addresses of instances that check mode would launch are not known beforehand, so
+    RV(instances), RV(instance_ids) and RV(changed_ids) then leave them out; the diff shows how many there are.
+"""
+
+EXAMPLES = r"""
+- name: Three web servers, whatever there was before
+  pocket.cloud.ec2like_instance:
+    image_id: guest
+    instance_type: t3.nano
+    exact_count: 3
+    tags:
+      pool: web
+    user_data: |
+      #!/bin/sh
+      echo "hello from $(hostname)" > /var/www/index.html
+    state: running
+    wait_port: 80
+  register: web
+
+- name: One instance by name
+  pocket.cloud.ec2like_instance:
+    name: database
+    image_id: debian-12
+    vcpus: 2
+    memory_mib: 2048
+    private_ip_address: 10.80.0.10
+
+- name: Restart the web servers
+  pocket.cloud.ec2like_instance:
+    filters:
+      tag:pool: web
+    state: restarted
+    wait_port: 80
+
+- name: Scale down to one; the two newest go
+  pocket.cloud.ec2like_instance:
+    exact_count: 1
+    tags:
+      pool: web
+
+- name: Terminate by id
+  pocket.cloud.ec2like_instance:
+    instance_ids: "{{ web.instance_ids }}"
+    state: terminated
+"""
+
+RETURN = r"""
+instances:
+  description: The instances that the task is about, as they are now; in check mode, as they were.
+  returned: always, on a failure as far as they are known
+  type: list
+  elements: dict
+  contains:
+    instance_id:
+      description: The id, C(i-) and 17 hexadecimal digits; also the name of the libvirt domain.
+      type: str
+      sample: i-0f3a9c2b7d1e45608
+    image_id:
+      description: The image it was launched from.
+      type: str
+      sample: ami-7c1fd8fc3de4b4bc1
+    instance_type:
+      description: The type it was launched as; none when vCPUs and memory were given.
+      type: str
+      sample: t3.nano
+    vcpus:
+      description: Virtual processors.
+      type: int
+    memory_mib:
+      description: Memory in MiB.
+      type: int
+    state:
+      description: EC2's C(code) and C(name).
+      type: dict
+      sample: {code: 16, name: running}
+    state_transition_reason:
+      description: Why it is stopped or terminated, if this collection did it; empty otherwise.
+      type: str
+      sample: User initiated shutdown
+    launch_time:
+      description: When it was launched, ISO 8601 in UTC.
+      type: str
+      sample: "2026-11-22T13:00:00Z"
+    reservation_id:
+      description: What the instances of one launch have in common.
+      type: str
+    ami_launch_index:
+      description: Its number among those of one launch, from 0.
+      type: int
+    tags:
+      description: Its tags.
+      type: dict
+    private_ip_address:
+      description: Its IPv4 address.
+      type: str
+      sample: 10.80.0.2
+    private_dns_name:
+      description: The name by which the DNS server of its network knows it.
+      type: str
+    network:
+      description: The libvirt network it is in.
+      type: str
+    network_interfaces:
+      description:
+        - Its interfaces, each with C(network), C(mac_address), C(private_ip_address) and C(address_source), which is
+          what vouches for the address. C(reservation) is what was planned, C(lease) that the guest took it by DHCP,
+          C(arp) that the host's neighbour table knows it.
+      type: list
+      elements: dict
+    placement:
+      description: Where it runs. C(accel) is C(kvm) or C(tcg).
+      type: dict
+    user_data_sha256:
+      description: The SHA-256 of its user data; none when it has none.
+      type: str
+instance_ids:
+  description: The ids of RV(instances).
+  returned: always
+  type: list
+  elements: str
+changed_ids:
+  description:
+    - The ids of all that were launched, changed or terminated; in check mode, of those that would be changed or
+      terminated.
+  returned: success
+  type: list
+  elements: str
+terminated_ids:
+  description: The ids of those that were terminated, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+reservation_id:
+  description: The reservation of the instances that were launched; none when none were.
+  returned: success
+  type: str
+failures:
+  description: Each instance that something went wrong with, as C(instance_id), C(action) and C(msg).
+  returned: when a change of instances failed
+  type: list
+  elements: dict
+error_code:
+  description: EC2's code of the error, where EC2 has one.
+  returned: failure, where there is one
+  type: str
+  sample: InvalidInstanceID.NotFound
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
+from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
+
+STATES = ["present", "running", "started", "stopped", "restarted", "rebooted", "terminated", "absent"]
+
+
+def main() -> None:
+    """Carry out the module."""
+    spec = {
+        **EC2LIKE,
+        "state": {"type": "str", "choices": STATES, "default": "present"},
+        "instance_ids": {"type": "list", "elements": "str"},
+        "filters": {"type": "dict"},
+        "name": {"type": "str"},
+        "tags": {"type": "dict"},
+        "purge_tags": {"type": "bool", "default": False},
+        "count": {"type": "int"},
+        "exact_count": {"type": "int"},
+        "image_id": {"type": "str", "aliases": ["image"]},
+        "instance_type": {"type": "str"},
+        "vcpus": {"type": "int"},
+        "memory_mib": {"type": "int"},
+        "user_data": {"type": "str", "no_log": True},
+        "network": {"type": "str", "default": "pocket"},
+        "private_ip_address": {"type": "str"},
+        "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "auto"},
+        "wait": {"type": "bool", "default": True},
+        "wait_for": {"type": "str", "choices": ["running", "ip", "port"]},
+        "wait_port": {"type": "int"},
+        "wait_timeout": {"type": "int", "default": 600},
+        "stop_timeout": {"type": "int", "default": 60},
+    }
+    module = AnsibleModule(
+        argument_spec=spec,
+        mutually_exclusive=[
+            ("count", "exact_count", "instance_ids"),
+            ("count", "filters"),
+            ("instance_ids", "filters"),
+            ("instance_type", "vcpus"),
+            ("instance_type", "memory_mib"),
+        ],
+        required_together=[("vcpus", "memory_mib")],
+        supports_check_mode=True,
+    )
+    run(module, InstanceTask)
+
+
+if __name__ == "__main__":
+    main()
