@@ -11,17 +11,30 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .._errors import PocketError
 
-__all__ = ["Image", "ImageSource", "Inspected", "backing_file", "create_overlay", "gib", "inspect", "qemu_img"]
+__all__ = [
+    "Image",
+    "ImageSource",
+    "Inspected",
+    "backing_file",
+    "create_overlay",
+    "gib",
+    "inspect",
+    "open_disk",
+    "qemu_img",
+]
 
 GIB = 1 << 30
+SECTOR = 512
 QCOW2_MAGIC = b"QFI\xfb"
 # QEMU's docs/interop/qcow2.txt: incompatible feature bits.
 _CORRUPT, _EXTERNAL_DATA = 1 << 1, 1 << 2
@@ -143,40 +156,51 @@ def backing_file(path: str | os.PathLike[str]) -> str | None:
         return stream.read(min(length, 1023)).decode(errors="surrogateescape")
 
 
-def inspect(path: str | os.PathLike[str], disk_format: str = "auto") -> Inspected:
+def inspect(path: str | os.PathLike[str], disk_format: str = "auto", label: str | None = None) -> Inspected:
     """What kind of disk the file at `path` holds; PocketError where it is none that an instance can start from.
 
     :param disk_format: C(qcow2), C(raw), or C(auto): whichever of the two it is.
+    :param label: what messages call the file; its path where none is given.
     """
-    name = os.fspath(path)
-    header = _header(name)
+    name = label or os.fspath(path)
+    with open_disk(os.fspath(path), name) as stream:
+        header = stream.read(8192)
+        size = os.fstat(stream.fileno()).st_size
     if header.startswith(QCOW2_MAGIC):
         _refuse_other(name, disk_format, "qcow2")
-        _check_qcow2(name, header)
-        found = "qcow2"
+        found = Inspected("qcow2", _check_qcow2(name, header))
     else:
         _check_raw(name, header, disk_format)
-        found = "raw"
+        found = Inspected("raw", -(-size // SECTOR) * SECTOR)
+    if shutil.which("qemu-img"):  # not there in check mode on a host that gets its packages in the same play
+        _check_by_qemu(os.fspath(path), name, found)
+    return found
+
+
+def _check_by_qemu(path: str, name: str, found: Inspected) -> None:
+    """QEMU's own opinion, after ours: it finds damage, and must see the disk that we saw."""
     attempt = f"Cannot use {name} as an image"
-    about = json.loads(qemu_img(attempt, "info", "-U", "--output=json", "-f", found, name))
+    about = json.loads(qemu_img(attempt, "info", "-U", "--output=json", "-f", found.disk_format, path))
     if about.get("backing-filename") or _data_file(about):
         raise _not_alone(name)
-    return Inspected(disk_format=found, virtual_size=int(about["virtual-size"]))
+    if about["virtual-size"] != found.virtual_size:
+        raise PocketError(f"{attempt}: its header is damaged; fetch the file again")
 
 
-def _header(name: str) -> bytes:
-    """The first bytes of a regular file; symbolic links, directories and devices are refused."""
-    attempt = f"Cannot use {name} as an image"
+def open_disk(path: str, name: str | None = None) -> BinaryIO:
+    """Open a regular file to read it; symbolic links, directories and devices are refused."""
+    attempt = f"Cannot use {name or path} as an image"
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        # O_NONBLOCK: a named pipe that nobody writes to must not block us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if os.path.islink(name):
+        if os.path.islink(path):
             raise PocketError(f"{attempt}: it is a symbolic link; state the file itself") from error
         raise PocketError(f"{attempt}: {error.strerror or error}; state the path of a disk file") from error
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PocketError(f"{attempt}: it is not a regular file; state the path of a disk file")
-        return stream.read(8192)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PocketError(f"{attempt}: it is not a regular file; state the path of a disk file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _refuse_other(name: str, stated: str, found: str) -> None:
@@ -187,7 +211,8 @@ def _refuse_other(name: str, stated: str, found: str) -> None:
         )
 
 
-def _check_qcow2(name: str, header: bytes) -> None:
+def _check_qcow2(name: str, header: bytes) -> int:
+    """The size of the disk in a qcow2 file that stands alone."""
     if len(header) < 72:
         raise PocketError(f"Cannot use {name} as an image: its qcow2 header is cut off; fetch the file again")
     version, backing = struct.unpack(">IQ", header[4:16])
@@ -204,6 +229,8 @@ def _check_qcow2(name: str, header: bytes) -> None:
             f"Cannot use {name} as an image: it is encrypted, and an instance has no key for it; "
             "decrypt it with qemu-img convert"
         )
+    size: int = struct.unpack(">Q", header[24:32])[0]
+    return size
 
 
 def _not_alone(name: str) -> PocketError:

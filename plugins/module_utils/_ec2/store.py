@@ -73,9 +73,24 @@ class Store:
     @contextmanager
     def lock(self, timeout: float = 300.0) -> Iterator[None]:
         """Keep every other writer of this store out; waits at most `timeout` seconds. Creates the store."""
+        with self._locked("lock", timeout):
+            yield
+
+    @contextmanager
+    def images_lock(self, timeout: float = 3600.0) -> Iterator[None]:
+        """Keep out only those that write images: fetching one may take long, and launches need not wait for it."""
+        with self._locked("images.lock", timeout):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, timeout: float) -> Iterator[None]:
         self._create()
-        with open(_open(self.root / "lock", 0o600), "r+") as stream:
-            self._acquire(stream.fileno(), timeout)
+        try:
+            descriptor = _open(self.root / name, 0o600)
+        except OSError as error:
+            raise self._cannot("open", self.root / name, error) from error
+        with open(descriptor, "r+") as stream:
+            self._acquire(descriptor, timeout)
             stream.truncate()
             stream.write(f"{os.getpid()}\n")
             stream.flush()
