@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .._errors import PocketError
 
@@ -344,7 +344,10 @@ def _stated(settings: Iterable[Setting], thing: Any) -> dict[str, Any]:
     return {one.name: getattr(thing, one.name) for one in settings if getattr(thing, one.name) is not None}
 
 
-def _created(settings: Iterable[Setting], thing: Any, family: str) -> Any:
+_Thing = TypeVar("_Thing", Service, Dest)
+
+
+def _created(settings: Iterable[Setting], thing: _Thing, family: str) -> _Thing:
     return replace(
         thing,
         **{one.name: one.initial(family) for one in settings if getattr(thing, one.name) is None},

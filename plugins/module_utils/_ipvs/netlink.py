@@ -23,7 +23,7 @@ from . import modules, wire
 from .model import Dest, DestKey, Service, ServiceKey, VirtualService
 from .plan import Write
 
-__all__ = ["Kernel", "connect"]
+__all__ = ["Kernel", "UnavailableError", "connect"]
 
 BATCH = 64
 """Messages in one send: on a table of thousands twice as fast as one each."""
@@ -42,11 +42,18 @@ _COMMANDS = {
 }
 
 
+class UnavailableError(PocketError):
+    """This host lacks what reading the table needs: the library, or IPVS in the kernel."""
+
+
 class Kernel:
     """The IPVS table of one network namespace."""
 
     def __init__(self, namespace: str | None = None) -> None:
-        _deps.require("pyroute2")
+        try:
+            _deps.require("pyroute2")
+        except PocketError as error:
+            raise UnavailableError(error.message) from error
         from pyroute2.netlink.nlsocket import NetlinkSocket
 
         with _inside(namespace):
@@ -136,7 +143,7 @@ class Kernel:
             if reply.error is None:
                 number = wire.attributes(reply.attributes)[wire.CTRL_ATTR_FAMILY_ID]
                 return int.from_bytes(number, wire.NATIVE)
-            raise PocketError(
+            raise UnavailableError(
                 "The kernel of this host has no IPVS at present: its module ip_vs is not loaded; "
                 "load it with: modprobe ip_vs (Debian's and Ubuntu's kernels ship it; "
                 "in a container it is the host's kernel that must load it)"
