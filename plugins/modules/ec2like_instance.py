@@ -17,7 +17,7 @@ description:
   - Runs that change instances of one store wait for each other, so two plays at once count right. A run that was
     killed, wherever it was, is cleaned up after by the next run that changes something or is asked to.
 author:
-  - pocket.cloud contributors
+  - pocket.cloud contributors (@pocket-cloud)
 options:
   state:
     description:

@@ -41,9 +41,10 @@ def why_not() -> str | None:
     missing = [program for program in PROGRAMS if _which(program) is None]
     if missing:
         return f"these programs are missing: {', '.join(missing)}; script/bootstrap installs them"
-    if subprocess.run([PYTHON, "-c", "import libvirt"], capture_output=True).returncode:
+    if subprocess.run([PYTHON, "-c", "import libvirt"], capture_output=True, check=False).returncode:
         return f"{PYTHON} has no libvirt; script/bootstrap installs python3-libvirt"
-    probe = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, text=True)
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "true"]
+    probe = subprocess.run(command, capture_output=True, text=True, check=False)
     if probe.returncode:
         return f"this machine lets us make no namespaces: {probe.stderr.strip()}"
     return None
