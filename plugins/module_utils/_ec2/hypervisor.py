@@ -80,6 +80,13 @@ class Hypervisor:
         gone = (self._libvirt.VIR_ERR_NO_DOMAIN, self._libvirt.VIR_ERR_NO_DOMAIN_METADATA)
         return error.get_error_code() in gone  # type: ignore[attr-defined]
 
+    def version(self) -> str:
+        """Return the daemon's version, such as C(9.0.0)."""
+        connection = self._connection
+        with self._attempt(f"ask {self.uri} for its version"):
+            number = connection.getLibVersion()
+        return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+
     # Instances: reading
 
     def instances(self) -> list[Instance]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import image_files, images
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import image_files
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_task import ImageTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2, raw
@@ -21,7 +22,7 @@ INSTANCE = "i-0123456789abcdef0"
 
 @pytest.fixture(autouse=True)
 def _without_qemu_img(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images.shutil, "which", lambda _program: None)
+    monkeypatch.setattr(shutil, "which", lambda _program: None)
 
 
 class ReadOnly(Store):

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import host
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.acceleration import Verdict
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.host import HostInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
+from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
+
+
+class Daemon:
+    """A hypervisor that knows its version, or why it has none."""
+
+    def __init__(self, answer: str | PocketError) -> None:
+        self.answer = answer
+
+    def version(self) -> str:
+        if isinstance(self.answer, PocketError):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture(autouse=True)
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """How often KVM was probed, and whether afresh."""
+    calls: list[bool] = []
+
+    def verdict(refresh: bool) -> Verdict:
+        calls.append(refresh)
+        return Verdict("tcg", "there is no /dev/kvm")
+
+    monkeypatch.setattr(host, "verdict", verdict)
+    return calls
+
+
+def params(tmp_path: Path, **stated: Any) -> dict[str, Any]:
+    return {"store": str(tmp_path / "store"), "uri": "test:///default", "refresh": False, **stated}
+
+
+def info(stated: dict[str, Any], daemon: Daemon, check: bool = False) -> dict[str, Any]:
+    results = execute(lambda asked: HostInfoTask(asked, daemon), stated, check)  # type: ignore[arg-type]
+    assert results["changed"] is False
+    return results["host"]  # type: ignore[no-any-return]
+
+
+def test_it_tells_what_the_host_has_and_makes_no_store(tmp_path: Path, probed: list[bool]) -> None:
+    stated = params(tmp_path)
+    found = info(stated, Daemon("9.0.0"))
+    assert found["accel"] == "tcg"
+    assert found["accel_reason"] == "there is no /dev/kvm"
+    assert found["vcpus"] == len(os.sched_getaffinity(0))
+    assert found["memory_mib"] > found["memory_available_mib"] > 0
+    assert (found["libvirt_version"], found["libvirt_reason"]) == ("9.0.0", "")
+    assert found["instance_types"]["t3.nano"] == {"vcpus": 2, "memory_mib": 512}
+    assert found["store"] == stated["store"]
+    assert not os.path.exists(stated["store"])
+    assert probed == [False]
+    assert info(stated, Daemon("9.0.0"), check=True).keys() == found.keys()
+
+
+def test_a_daemon_that_is_down_is_no_failure(tmp_path: Path) -> None:
+    found = info(params(tmp_path), Daemon(PocketError("libvirtd isn't running")))
+    assert (found["libvirt_version"], found["libvirt_reason"]) == (None, "libvirtd isn't running")
+
+
+def test_refresh_probes_again(tmp_path: Path, probed: list[bool]) -> None:
+    info(params(tmp_path, refresh=True), Daemon("9.0.0"))
+    assert probed == [True]
+
+
+def test_the_operators_types_come_on_top(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    own = {"tiny": {"vcpus": 1, "memory_mib": 96}, "t3.nano": {"vcpus": 1, "memory_mib": 256}}
+    (tmp_path / "store" / "instance-types.json").write_text(json.dumps(own))
+    types = info(params(tmp_path), Daemon("9.0.0"))["instance_types"]
+    assert types["tiny"] == own["tiny"]
+    assert types["t3.nano"] == own["t3.nano"]
+    assert types["t3.micro"] == {"vcpus": 2, "memory_mib": 1024}
+
+
+def test_types_that_are_no_types_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "instance-types.json").write_text('{"tiny": {"vcpus": 0, "memory_mib": 96}}')
+    refused = refusal(HostInfoTask, params(tmp_path))
+    assert "tiny" in refused["msg"]
+    assert "instance-types.json" in refused["msg"]
+
+
+def test_a_store_that_is_not_absolute_is_refused(tmp_path: Path) -> None:
+    assert "'..'" in refusal(HostInfoTask, params(tmp_path, store="/var/lib/../x"))["msg"]
