@@ -1,0 +1,118 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network's way out through an interface of the host, which is made a port of its bridge. PRIVATE to the collection.
+
+libvirt has no word for that in a network whose bridge it makes itself, so a hook does it whenever the network starts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .._errors import PocketError
+
+__all__ = ["HOOKS", "Interface", "Uplinks", "hook_text"]
+
+HOOKS = Path("/etc/libvirt/hooks/network.d")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """An interface of the host.
+
+    :param addresses: those with which others reach the host, not those that are good on the link alone.
+    :param master: the bridge or bond that it is a port of, none when it is free.
+    """
+
+    name: str
+    addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...] = ()
+    master: str | None = None
+    kind: str = field(default="ether")
+
+
+def hook_text(network: str, uplink: str, bridge: str) -> str:
+    """Return the hook, which libvirt calls with the network's name and what happens to it."""
+    return f"""#!/bin/sh
+# Makes {uplink} a port of {bridge} when the libvirt network {network} starts.
+# Kept by the Ansible module pocket.cloud.ec2like_network; what is changed here by hand does not stay.
+[ "$1 $2" = "{network} started" ] || exit 0
+exec ip link set dev {uplink} master {bridge} up
+"""
+
+
+class Uplinks:
+    """The interfaces of this host, and libvirt's hooks in the directory `hooks`."""
+
+    def __init__(self, hooks: Path = HOOKS) -> None:
+        self._hooks = hooks
+
+    def interfaces(self) -> dict[str, Interface]:
+        """Return all interfaces by name."""
+        found = json.loads(_ip("look at the interfaces of this host", "-json", "address", "show"))
+        return {item["ifname"]: _interface(item) for item in found if "ifname" in item}
+
+    def attach(self, uplink: str, bridge: str) -> None:
+        """Make the interface a port of the bridge, at once."""
+        _ip(f"attach the uplink {uplink} to the bridge {bridge}", "link", "set", "dev", uplink, "master", bridge, "up")
+
+    def detach(self, uplink: str) -> None:
+        """Set the interface free."""
+        _ip(f"detach the uplink {uplink}", "link", "set", "dev", uplink, "nomaster")
+
+    def _hook(self, network: str) -> Path:
+        return self._hooks / f"pocket-cloud-{network}"
+
+    def hook(self, network: str) -> str | None:
+        """Return the network's hook, none where it has none."""
+        try:
+            return self._hook(network).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PocketError(f"Cannot read the hook {self._hook(network)}: {error.strerror or error}") from error
+
+    def write_hook(self, network: str, text: str | None) -> None:
+        """Write the network's hook, whole or not at all; none removes it."""
+        path = self._hook(network)
+        try:
+            if text is None:
+                path.unlink(missing_ok=True)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent.parent, prefix=".hook-", delete=False) as stream:
+                stream.write(text)
+            os.chmod(stream.name, 0o755)  # noqa: S103 - libvirt runs it, and it holds no secret
+            os.replace(stream.name, path)
+        except OSError as error:
+            raise PocketError(f"Cannot write the hook {path}: {error.strerror or error}") from error
+
+
+def _interface(item: Mapping[str, object]) -> Interface:
+    addresses = []
+    listed = item.get("addr_info")
+    for entry in listed if isinstance(listed, list) else []:
+        if entry.get("scope") != "link" and "local" in entry:
+            addresses.append(ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"))
+    master = item.get("master")
+    return Interface(str(item["ifname"]), tuple(addresses), str(master) if master else None, str(item.get("link_type")))
+
+
+def _ip(what: str, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise PocketError(
+            f"Cannot {what}: the program ip is not on this host; install it, on Debian and Ubuntu with: "
+            "apt install iproute2"
+        ) from error
+    if done.returncode:
+        raise PocketError(f"Cannot {what}: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}")
+    return done.stdout
