@@ -19,6 +19,7 @@ HOME = CACHE / "home"
 PYTHONS = [f"3.{minor}" for minor in range(9, 15)]
 modules = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
 roles = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
+playbooks = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 WANTED_PIP = """
 import sys
 from ansible_test._internal.python_requirements import get_venv_packages

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.tests.lint import support
-from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment, modules, roles
+from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment, modules, playbooks, roles
 
 NEWEST_CORE = "2.21"  # the newest ansible-core; it needs a newer Python than the oldest that is maintained
 NEWEST_CORE_PYTHONS = ["3.12", "3.13", "3.14"]
@@ -109,9 +109,10 @@ def test_changelog(staged: Path) -> None:
     check(["antsibull-changelog", "lint"], cwd=staged)
 
 
-def test_there_are_modules_and_roles() -> None:
+def test_there_is_something_to_check() -> None:
     assert modules
     assert roles
+    assert playbooks
 
 
 @pytest.mark.parametrize("module", modules)
@@ -128,6 +129,15 @@ def test_artifact_documents_role(role_docs: dict[str, Any], role: str) -> None:
     found = role_docs[f"pocket.cloud.{role}"]
     assert "error" not in found, found
     assert found["entry_points"]["main"]["short_description"]
+
+
+@pytest.mark.parametrize("playbook", playbooks)
+def test_artifact_has_playbook_by_name(installed: Path, playbook: str) -> None:
+    check(
+        ["ansible-playbook", "--syntax-check", "-i", "playbooks/inventory", f"pocket.cloud.{playbook}"],
+        env=environment(ANSIBLE_COLLECTIONS_PATH=str(installed.parents[2])),
+        cwd=installed,
+    )
 
 
 def test_artifact_holds_what_users_need_and_nothing_of_the_workshop(installed: Path) -> None:
