@@ -116,6 +116,15 @@ def roles_used(play: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 @each_play
+def test_play_uses_what_modules_return(module_docs: dict[str, Any], play: Any) -> None:
+    text = yaml.safe_dump(play, width=1000)
+    for task in (task for one in play for task in tasks(one)):
+        for name in set(task) & set(module_docs):
+            used = set(re.findall(rf"\b{re.escape(task['register'])}\.(\w+)", text)) if "register" in task else set()
+            assert used <= {*module_docs[name]["return"], "changed", "failed", "skipped", "diff"}
+
+
+@each_play
 def test_play_states_what_roles_take(role_docs: dict[str, Any], play: Any) -> None:
     found: list[str] = []
     for one in play:
