@@ -29,5 +29,5 @@ options:
     default: qemu:///system
 requirements:
   - libvirt with QEMU on the target (Debian's C(libvirt-daemon-system) and C(qemu-system-x86)).
-  - The Python libraries libvirt and lxml on the target (Debian's C(python3-libvirt) and C(python3-lxml)).
+  - The Python library libvirt on the target (Debian's C(python3-libvirt)).
 """

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .._errors import PocketError
 from .model import Instance, machine_uuid
-from .xml_text import add, element, parse, text_of
+from .xml_text import Element, add, element, parse, register, text_of
 
 __all__ = ["METADATA_KEY", "METADATA_URI", "Files", "domain_xml", "instance_of", "metadata_xml"]
 
 METADATA_URI = "https://pocket.cloud/xmlns/instance/1"
 METADATA_KEY = "pocket"
+register(METADATA_KEY, METADATA_URI)
 
 _REQUIRED = (
     "image_id",
@@ -55,13 +55,13 @@ def metadata_xml(instance: Instance) -> str:
     return text_of(_metadata(instance, ""))
 
 
-def _metadata(instance: Instance, namespace: str) -> Any:
+def _metadata(instance: Instance, namespace: str) -> Element:
     attributes = {"id": instance.instance_id, "ami-launch-index": instance.ami_launch_index}
     for name in (*_REQUIRED, *_OPTIONAL):
         value = getattr(instance, name)
         if value is not None:
             attributes[name.replace("_", "-")] = value
-    root = element(f"{namespace}instance", attributes, nsmap={METADATA_KEY: METADATA_URI} if namespace else None)
+    root = element(f"{namespace}instance", attributes)
     for key, value in sorted(instance.tags.items()):
         add(root, f"{namespace}tag", {"key": key, "value": value})
     return root
@@ -74,12 +74,13 @@ def instance_of(metadata: str, state: str, vcpus: int, memory_mib: int) -> Insta
         return Instance(
             instance_id=root.attrib["id"],
             ami_launch_index=int(root.attrib["ami-launch-index"]),
-            tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iter("{*}tag")},
+            tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iterfind("{*}tag")},
             state=state,
             vcpus=vcpus,
             memory_mib=memory_mib,
             **{name: root.attrib[name.replace("_", "-")] for name in _REQUIRED},
-            **{name: root.get(name.replace("_", "-")) for name in _OPTIONAL},
+            instance_type=root.get("instance-type"),
+            user_data_sha256=root.get("user-data-sha256"),
         )
     except (KeyError, ValueError) as error:
         raise PocketError(
@@ -112,7 +113,7 @@ def domain_xml(instance: Instance, files: Files) -> str:
     return text_of(domain)
 
 
-def _devices(devices: Any, instance: Instance, files: Files) -> None:
+def _devices(devices: Element, instance: Instance, files: Files) -> None:
     root = add(devices, "disk", {"type": "file", "device": "disk"})
     add(root, "driver", {"name": "qemu", "type": "qcow2", "discard": "unmap"})
     add(root, "source", {"file": files.disk})

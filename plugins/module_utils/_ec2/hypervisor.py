@@ -32,7 +32,7 @@ from .networks import (
     uses_network,
 )
 
-__all__ = ["DEFAULT_URI", "THREADS", "Hypervisor"]
+__all__ = ["DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
 
 DEFAULT_URI = "qemu:///system"
 THREADS = 4
@@ -110,7 +110,7 @@ class Hypervisor:
             if self._missing(error):
                 return None
             raise
-        return _with_phase(instance_of(metadata, _state_name(state), vcpus=vcpus, memory_mib=memory_kib // 1024))
+        return with_phase(instance_of(metadata, _state_name(state), vcpus=vcpus, memory_mib=memory_kib // 1024))
 
     def exists(self, instance_id: str) -> bool:
         """Whether there is a domain of that name."""
@@ -330,7 +330,7 @@ class Hypervisor:
             self._connection.networkLookupByName(name).undefine()
 
 
-def _with_phase(instance: Instance) -> Instance:
+def with_phase(instance: Instance) -> Instance:
     """Return `instance` with the state that its phase makes of the machine's."""
     if instance.phase == LAUNCHING:
         return replace(instance, state="pending")

@@ -16,7 +16,7 @@ from typing import Any
 
 from .._errors import PocketError
 from .model import Instance, network_uuid
-from .xml_text import add, child, element, parse, text_of
+from .xml_text import Element, add, child, element, parse, register, text_of
 
 __all__ = [
     "METADATA_URI",
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 METADATA_URI = "https://pocket.cloud/xmlns/network/1"
+register("pocket-network", METADATA_URI)
 MODES = ("nat", "route", "open")
 
 _RANGE = re.compile(r"\s*([0-9.]+)\s*-\s*([0-9.]+)\s*")
@@ -165,17 +166,17 @@ def network_xml(network: Network) -> str:
     return text_of(root)
 
 
-def _set_metadata(root: Any, network: Network) -> None:
+def _set_metadata(root: Element, network: Network) -> None:
     about = {"uplink": network.uplink, "address-range": network.address_range}
     stated = {key: value for key, value in about.items() if value is not None}
     metadata = child(root, "metadata")
     for old in metadata.findall(f"{{{METADATA_URI}}}network"):
         metadata.remove(old)
     if stated:
-        metadata.append(element(f"{{{METADATA_URI}}}network", stated, nsmap={"pocket": METADATA_URI}))
+        metadata.append(element(f"{{{METADATA_URI}}}network", stated))
 
 
-def _set_forward(root: Any, network: Network) -> None:
+def _set_forward(root: Element, network: Network) -> None:
     forward = child(root, "forward")
     if network.mode == "isolated":
         root.remove(forward)
@@ -186,7 +187,7 @@ def _set_forward(root: Any, network: Network) -> None:
             forward.remove(nat)
 
 
-def _set_addresses(root: Any, network: Network, interface: ipaddress.IPv4Interface) -> None:
+def _set_addresses(root: Element, network: Network, interface: ipaddress.IPv4Interface) -> None:
     address = _ipv4(root)
     if address is None:
         address = child(root, "ip")
@@ -200,7 +201,7 @@ def _set_addresses(root: Any, network: Network, interface: ipaddress.IPv4Interfa
         dhcp.insert(0, element("range", {"start": network.dhcp_range.start, "end": network.dhcp_range.end}))
 
 
-def _ipv4(root: Any) -> Any:
+def _ipv4(root: Element) -> Element | None:
     """Return the first element that gives the bridge an IPv4 address, if there is one."""
     for address in root.iterfind("ip"):
         if address.get("family", "ipv4") == "ipv4" and address.get("address"):
@@ -222,12 +223,12 @@ def network_of(xml: str, *, active: bool, autostart: bool, live_xml: str | None 
     return replace(network, outdated=outdated, live_bridge=live.bridge)
 
 
-def _definition(root: Any) -> Network:
+def _definition(root: Element) -> Network:
     bridge, forward = root.find("bridge"), root.find("forward")
     about = root.find(f"metadata/{{{METADATA_URI}}}network")
     addresses = about.get("address-range") if about is not None else None
     network = Network(
-        name=root.findtext("name"),
+        name=root.findtext("name") or "",
         uuid=root.findtext("uuid") or "",
         bridge=bridge.get("name", "") if bridge is not None else "",
         interface=None,
@@ -239,7 +240,7 @@ def _definition(root: Any) -> Network:
     return network if address is None else _with_addresses(network, address)
 
 
-def _with_addresses(network: Network, address: Any) -> Network:
+def _with_addresses(network: Network, address: Element) -> Network:
     length = address.get("prefix") or address.get("netmask") or "24"
     found = address.find("dhcp/range")
     return replace(

@@ -1,0 +1,337 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A KVM host in memory: what libvirt has, and a store in a directory of the test's.
+
+Every write is counted by one `Guard`, which can forbid all of them (check mode) or kill the run at the n-th.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import images, lifecycle, seed
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import (
+    METADATA_URI,
+    Files,
+    domain_xml,
+    instance_of,
+    metadata_xml,
+)
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.hypervisor import Hypervisor, with_phase
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, network_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import (
+    AddressRange,
+    Host,
+    Lease,
+    Network,
+    network_of,
+    network_xml,
+)
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface, Uplinks
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
+from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task
+
+IMAGE_ID = "ami-0123456789abcdef0"
+PARAMS: dict[str, Any] = {
+    **dict.fromkeys(
+        (
+            "instance_ids",
+            "filters",
+            "name",
+            "tags",
+            "count",
+            "exact_count",
+            "instance_type",
+            "vcpus",
+            "memory_mib",
+            "user_data",
+            "private_ip_address",
+            "wait_for",
+            "wait_port",
+        )
+    ),
+    "state": "present",
+    "image_id": "guest",
+    "purge_tags": False,
+    "network": "pocket",
+    "accel": "tcg",
+    "wait": True,
+    "wait_timeout": 5,
+    "stop_timeout": 0.1,
+    "uri": "fake:///",
+    "store": "/nowhere",
+}
+
+
+class Killed(BaseException):
+    """The process got SIGKILL: nothing catches it."""
+
+
+class Guard:
+    """Counts writes. `forbidden` fails the test at the first; `left` is how many are made before the run is killed."""
+
+    def __init__(self) -> None:
+        self.forbidden = False
+        self.left: int | None = None
+        self.writes: list[str] = []
+
+    def write(self, what: str) -> None:
+        assert not self.forbidden, f"check mode wrote: {what}"
+        if self.left is not None:
+            if self.left == 0:
+                raise Killed(what)
+            self.left -= 1
+        self.writes.append(what)
+
+
+class FakeHypervisor(Hypervisor):
+    """Domains and networks in memory; definitions go through the real XML."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__("fake:///")
+        self.guard = guard
+        self.metadata: dict[str, str] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.running: set[str] = set()
+        self.deaf: set[str] = set()  # guests that do not hear the power button
+        self.broken: dict[str, str] = {}  # what fails for whom
+        self.nets: dict[str, Network] = {}
+        self.given: list[Lease] = []
+        self.foreign: dict[str, bool] = {}
+        self.interfaces: dict[str, Interface] = {}
+
+    def _fail(self, what: str, subject: str) -> None:
+        self.guard.write(f"{what} {subject}")
+        if self.broken.get(what) == subject:
+            raise PocketError(f"Cannot {what} {subject}: libvirt says: broken")
+
+    def instances(self) -> list[Instance]:
+        found = []
+        for instance_id, metadata in self.metadata.items():
+            state = "running" if instance_id in self.running else "stopped"
+            vcpus, memory_mib = self.sizes[instance_id]
+            found.append(with_phase(instance_of(metadata, state, vcpus, memory_mib)))
+        return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
+
+    def exists(self, instance_id: str) -> bool:
+        return instance_id in self.metadata
+
+    def is_running(self, instance_id: str) -> bool:
+        return instance_id in self.running
+
+    def arp_addresses(self, instance_id: str) -> list[str]:
+        return []
+
+    def define(self, instance: Instance, files: Files) -> None:
+        self._fail("define", instance.instance_id)
+        assert METADATA_URI in domain_xml(instance, files)
+        self.metadata[instance.instance_id] = metadata_xml(instance)
+        self.sizes[instance.instance_id] = (instance.vcpus, instance.memory_mib)
+
+    def describe(self, instance: Instance) -> None:
+        self._fail("describe", instance.instance_id)
+        assert instance.instance_id in self.metadata
+        self.metadata[instance.instance_id] = metadata_xml(instance)
+
+    def start(self, instance_id: str) -> None:
+        self._fail("start", instance_id)
+        assert instance_id in self.metadata
+        self.running.add(instance_id)
+        instance = next(one for one in self.instances() if one.instance_id == instance_id)
+        address = ipaddress.IPv4Address(instance.private_ip_address)
+        self.given = [one for one in self.given if one.mac_address != instance.mac_address]
+        self.given.append(Lease(instance.mac_address, address, len(self.guard.writes)))
+
+    def press_power_button(self, instance_id: str) -> None:
+        self._fail("press", instance_id)
+        if instance_id not in self.deaf:
+            self.running.discard(instance_id)
+
+    def power_off(self, instance_id: str) -> None:
+        self._fail("power off", instance_id)
+        self.running.discard(instance_id)
+
+    def undefine(self, instance_id: str) -> None:
+        self._fail("undefine", instance_id)
+        assert instance_id not in self.running
+        del self.metadata[instance_id]
+
+    # Networks
+
+    def networks(self) -> list[Network]:
+        return sorted(self.nets.values(), key=lambda network: network.name)
+
+    def leases(self, name: str) -> list[Lease]:
+        return list(self.given)
+
+    def attached(self, name: str) -> dict[str, bool]:
+        mine = {one.instance_id: one.instance_id in self.running for one in self.instances() if one.network == name}
+        return {**mine, **self.foreign}
+
+    def reserve(self, name: str, host: Host) -> None:
+        self._fail("reserve", host.name)
+        hosts = [*self.nets[name].hosts, host]
+        assert len({one.address for one in hosts}) == len(hosts)
+        self.nets[name] = replace(self.nets[name], hosts=tuple(hosts))
+
+    def release(self, name: str, host: Host) -> None:
+        self._fail("release", host.name)
+        network = self.nets[name]
+        hosts = tuple(one for one in network.hosts if one.mac_address != host.mac_address)
+        self.nets[name] = replace(network, hosts=hosts)
+
+    def define_network(self, network: Network) -> None:
+        self._fail("define", network.name)
+        old = self.nets.get(network.name)
+        active = old.active if old else False
+        made = network_of(network_xml(network), active=active, autostart=old.autostart if old else False)
+        live = old.live_bridge if old else ""
+        changed = old is not None and (old.bridge, old.interface, old.mode) != (made.bridge, made.interface, made.mode)
+        self.nets[network.name] = replace(made, live_bridge=live, outdated=active and changed)
+
+    def set_dhcp_range(self, name: str, old: AddressRange | None, new: AddressRange | None) -> None:
+        self._fail("range", name)
+        assert self.nets[name].dhcp_range == old
+        self.nets[name] = replace(self.nets[name], dhcp_range=new)
+
+    def set_autostart(self, name: str, autostart: bool) -> None:
+        self._fail("autostart", name)
+        self.nets[name] = replace(self.nets[name], autostart=autostart)
+
+    def start_network(self, name: str) -> None:
+        self._fail("start", name)
+        self.nets[name] = replace(self.nets[name], active=True, outdated=False, live_bridge=self.nets[name].bridge)
+
+    def stop_network(self, name: str) -> None:
+        self._fail("stop", name)
+        for one, interface in self.interfaces.items():  # a bridge that goes sets its ports free
+            if interface.master == self.nets[name].live_bridge:
+                self.interfaces[one] = replace(interface, master=None)
+        self.nets[name] = replace(self.nets[name], active=False, outdated=False, live_bridge="")
+
+    def undefine_network(self, name: str) -> None:
+        self._fail("undefine", name)
+        del self.nets[name]
+
+
+class FakeUplinks(Uplinks):
+    """Interfaces in memory, hooks in a directory of the test's."""
+
+    def __init__(self, guard: Guard, hooks: Path) -> None:
+        super().__init__(hooks)
+        self.guard = guard
+        self.found = {
+            "lo": Interface("lo", (ipaddress.ip_interface("127.0.0.1/8"),), kind="loopback"),
+            "eth0": Interface("eth0", (ipaddress.ip_interface("192.0.2.7/24"),)),
+            "eth1": Interface("eth1"),
+        }
+
+    def interfaces(self) -> dict[str, Interface]:
+        return dict(self.found)
+
+    def attach(self, uplink: str, bridge: str) -> None:
+        self.guard.write(f"attach {uplink}")
+        self.found[uplink] = replace(self.found[uplink], master=bridge)
+
+    def detach(self, uplink: str) -> None:
+        self.guard.write(f"detach {uplink}")
+        self.found[uplink] = replace(self.found[uplink], master=None)
+
+    def write_hook(self, network: str, text: str | None) -> None:
+        self.guard.write(f"hook {network}")
+        super().write_hook(network, text)
+
+
+class GuardedStore(Store):
+    """A store whose writes are counted. In check mode not even its lock may be taken."""
+
+    def __init__(self, guard: Guard, root: Path) -> None:
+        super().__init__(root)
+        self.guard = guard
+
+    @contextmanager
+    def lock(self, timeout: float = 300.0) -> Iterator[None]:
+        assert not self.guard.forbidden, "check mode took the lock"
+        with super().lock(timeout):
+            yield
+
+    def bury(self, record: Mapping[str, Any], when: datetime) -> None:
+        self.guard.write(f"bury {record['instance_id']}")
+        super().bury(record, when)
+
+
+class KvmHost:
+    """The host in memory, and ways to call modules on it."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.guard = Guard()
+        self.hypervisor = FakeHypervisor(self.guard)
+        self.store = GuardedStore(self.guard, place / "store")
+        self.uplinks = FakeUplinks(self.guard, place / "hooks" / "network.d")
+        self.hypervisor.interfaces = self.uplinks.found
+        self._fake_files(monkeypatch)
+        with self.store.lock():
+            self._register(place)
+        self.hypervisor.nets["pocket"] = self.network()
+
+    def network(self, name: str = "pocket", cidr: str = "10.80.0.1/24") -> Network:
+        blank = Network(name, f"{name}0", ipaddress.IPv4Interface(cidr), uuid=network_uuid(name))
+        return replace(network_of(network_xml(blank), active=True, autostart=True), live_bridge=f"{name}0")
+
+    def _register(self, place: Path) -> None:
+        path = self.store.image_path(IMAGE_ID, "raw")
+        path.write_bytes(b"disk")
+        source = ImageSource("/guest.raw", 4, None, "sha256:0")
+        self.store.register(Image(IMAGE_ID, "guest", path, "raw", 4, 1, "2026-01-01T00:00:00Z", source))
+
+    def _fake_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """qemu-img and genisoimage are not what is under test; that their files are there is."""
+
+        def write(what: str, path: str | os.PathLike[str], text: str) -> None:
+            self.guard.write(f"{what} {Path(path).parent.name}")
+            Path(path).write_text(text, encoding="utf-8")
+
+        def overlay(image: Image, path: str | os.PathLike[str], size_gib: int | None = None) -> None:
+            write("overlay", path, image.image_id)
+
+        def build(path: str | os.PathLike[str], instance_id: str, hostname: str, user_data: str | None = None) -> None:
+            write("seed", path, user_data or "")
+
+        monkeypatch.setattr(images, "create_overlay", overlay)
+        monkeypatch.setattr(seed, "build", build)
+        for name in ("_make_directory", "_remove_directory"):
+            real = getattr(lifecycle, name)
+
+            def counted(directory: Path, name: str = name, real: Any = real) -> None:
+                self.guard.write(f"{name.strip('_')} {directory.name}")
+                real(directory)
+
+            monkeypatch.setattr(lifecycle, name, counted)
+
+    def task(self, params: Mapping[str, Any]) -> Task[Any]:
+        return InstanceTask(params, self.hypervisor, self.store, Lifecycle(self.hypervisor, self.store, threads=1))
+
+    def snapshot(self) -> Any:
+        """Everything that a run could leave on the host, the register of terminated instances aside."""
+        root = self.store.root
+        files = sorted(str(path.relative_to(root)) for path in (root / "instances").rglob("*"))
+        return (
+            sorted(self.hypervisor.metadata.items()),
+            sorted(self.hypervisor.running),
+            {name: replace(network, xml="") for name, network in self.hypervisor.nets.items()},
+            files,
+        )

@@ -1,0 +1,236 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_task import NetworkTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed, KvmHost
+from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
+
+UNSTATED = dict.fromkeys(("bridge", "cidr", "mode", "dhcp_range", "address_range", "uplink", "autostart"))
+
+
+class Desk(KvmHost):
+    """A host without a network, and the module on it; each call is made in check mode first."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(place, monkeypatch)
+        self.hypervisor.nets.clear()
+
+    def params(self, **stated: Any) -> dict[str, Any]:
+        return {"name": "pocket", "state": "present", "adopt": False, "uri": "", "store": "", **UNSTATED, **stated}
+
+    def network_task(self, params: dict[str, Any]) -> NetworkTask:
+        return NetworkTask(params, self.hypervisor, self.store, self.uplinks)
+
+    def call(self, **stated: Any) -> dict[str, Any]:
+        params = self.params(**stated)
+        before = self.whole()
+        self.guard.forbidden = True
+        foretold = execute(self.network_task, params, check=True)
+        self.guard.forbidden = False
+        assert self.whole() == before
+        done = execute(self.network_task, params)
+        assert (foretold["changed"], foretold["diff"]) == (done["changed"], done["diff"])
+        return done
+
+    def again(self, **stated: Any) -> dict[str, Any]:
+        first = self.call(**stated)
+        assert first["changed"] is True
+        second = self.call(**stated)
+        assert second["changed"] is False
+        assert second["network"] == first["network"]
+        return first
+
+    def refuse(self, **stated: Any) -> dict[str, Any]:
+        before = self.whole()
+        self.guard.forbidden = True
+        told = refusal(self.network_task, self.params(**stated), check=True)
+        self.guard.forbidden = False
+        done = refusal(self.network_task, self.params(**stated))
+        assert told["msg"] == done["msg"]
+        assert done["changed"] is False
+        assert self.whole() == before
+        return done
+
+    def whole(self) -> Any:
+        return self.snapshot(), dict(self.uplinks.found), self.uplinks.hook("pocket")
+
+    def writes(self, **stated: Any) -> list[str]:
+        start = len(self.guard.writes)
+        self.again(**stated)
+        return self.guard.writes[start:]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, monkeypatch)
+
+
+def test_the_defaults_are_those_of_a_new_network_only(desk: Desk) -> None:
+    network = desk.again()["network"]
+    assert network == {
+        "name": "pocket",
+        "bridge": "pocket0",
+        "cidr": "10.80.0.0/24",
+        "gateway": "10.80.0.1",
+        "mode": "nat",
+        "dhcp_range": None,
+        "address_range": None,
+        "uplink": None,
+        "autostart": True,
+        "active": True,
+        "reservations": [],
+    }
+    changed = desk.again(mode="open", cidr="10.9.0.7/16", autostart=False, bridge="br9")["network"]
+    assert desk.call()["network"] == changed
+    assert changed["gateway"] == "10.9.0.7"
+    assert desk.call(cidr="10.9.0.0/16")["changed"] is False
+
+
+def test_what_can_be_changed_in_place_is(desk: Desk) -> None:
+    desk.again()
+    assert desk.writes(dhcp_range="10.80.0.200-10.80.0.250") == ["range pocket"]
+    assert desk.writes(dhcp_range="") == ["range pocket"]
+    assert desk.writes(autostart=False) == ["autostart pocket"]
+    assert desk.writes(address_range="10.80.0.10-10.80.0.20") == ["define pocket"]
+    assert desk.writes(mode="route") == ["define pocket", "stop pocket", "start pocket"]
+    assert desk.writes(uplink="eth1") == ["define pocket", "hook pocket", "attach eth1"]
+    assert desk.writes(uplink="") == ["define pocket", "hook pocket", "detach eth1"]
+    assert desk.uplinks.hook("pocket") is None
+
+
+def test_the_uplink_is_attached_by_a_hook_and_at_once(desk: Desk) -> None:
+    desk.again(uplink="eth1", mode="open")
+    assert desk.uplinks.found["eth1"].master == "pocket0"
+    hook = desk.uplinks.hook("pocket") or ""
+    assert hook.startswith("#!/bin/sh\n")
+    assert "ip link set dev eth1 master pocket0 up" in hook
+    desk.uplinks.detach("eth1")
+    result = desk.again(uplink="eth1")
+    assert "eth1 (not attached)" in result["diff"]["before"]
+    assert desk.again(bridge="br1")["changed"] is True
+    assert desk.uplinks.found["eth1"].master == "br1"
+    desk.again(state="absent")
+    assert desk.uplinks.hook("pocket") is None
+
+
+def test_a_restart_that_cuts_somebody_off_is_refused(desk: Desk) -> None:
+    desk.again()
+    ids = execute(desk.task, {**PARAMS, "name": "a"})["instance_ids"]
+    for stated in ({"mode": "open"}, {"bridge": "br1"}):
+        failed = desk.refuse(**stated)
+        assert "takes a restart" in failed["msg"]
+        assert ids[0] in failed["msg"]
+    desk.again(autostart=False)
+    assert "depend on it" in desk.refuse(cidr="10.81.0.0/24")["msg"]
+    assert "use it" in desk.refuse(state="absent")["msg"]
+    execute(desk.task, {**PARAMS, "name": "a", "state": "stopped"})
+    desk.again(mode="open")
+    assert "depend on it" in desk.refuse(cidr="10.81.0.0/24")["msg"]
+    assert "use it" in desk.refuse(state="absent")["msg"]
+    execute(desk.task, {**PARAMS, "name": "a", "state": "terminated"})
+    desk.again(cidr="10.81.0.0/24")
+    desk.again(state="absent")
+
+
+def test_a_network_of_somebody_else_is_left_alone_unless_adopted(desk: Desk) -> None:
+    foreign = replace(desk.network("default", "192.168.122.1/24"), uuid="c2b3b2ab-0000-4000-8000-000000000000")
+    xml = foreign.xml.replace("</network>", '<domain name="lan"/></network>')
+    desk.hypervisor.nets["default"] = replace(foreign, xml=xml)
+    assert desk.call(name="default")["changed"] is False
+    assert "adopt" in desk.refuse(name="default", mode="open")["msg"]
+    assert "adopt" in desk.refuse(name="default", state="absent")["msg"]
+    desk.again(name="default", mode="open", adopt=True)
+    assert 'name="lan"' in desk.hypervisor.nets["default"].xml
+    desk.again(name="default", state="absent", adopt=True)
+
+
+def test_the_range_of_instances_is_kept_to(desk: Desk) -> None:
+    desk.again(address_range="10.80.0.10-10.80.0.11", dhcp_range="10.80.0.10-10.80.0.10")
+    result = execute(desk.task, {**PARAMS, "count": 2})
+    # The one that any machine may be given comes last.
+    assert [one["private_ip_address"] for one in result["instances"]] == ["10.80.0.11", "10.80.0.10"]
+    failed = refusal(desk.task, {**PARAMS, "count": 1})
+    assert failed["error_code"] == "InsufficientFreeAddressesInSubnet"
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"name": "a b"}, "name: 'a b'"),
+        ({"bridge": "b" * 16}, "bridge: 'bbbbbbbbbbbbbbbb'"),
+        ({"name": "n" * 20}, "has 21 characters"),
+        ({"bridge": "eth0"}, "bridge: there is an interface 'eth0'"),
+        ({"bridge": "other0", "cidr": "10.7.0.0/24"}, "bridge of the network 'other'"),
+        ({"cidr": "10.80.0.1"}, "cidr: '10.80.0.1' is no IPv4 subnet"),
+        ({"cidr": "fd00::/64"}, "cidr: 'fd00::/64' is no IPv4 subnet"),
+        ({"cidr": "10.80.0.0/30"}, "prefix length out of range"),
+        ({"cidr": "10.80.0.255/24"}, "broadcast"),
+        ({"cidr": "192.0.2.0/24"}, "overlaps with 192.0.2.7/24 of this host's 'eth0'"),
+        ({"mode": "bridge"}, "mode: 'bridge'"),
+        ({"dhcp_range": "10.80.0.9"}, "dhcp_range: '10.80.0.9' is no range"),
+        ({"dhcp_range": "10.80.0.9-10.80.0.8"}, "ends before it begins"),
+        ({"dhcp_range": "10.80.0.9-10.80.1.9"}, "dhcp_range: 10.80.1.9 is no machine's address in 10.80.0.0/24"),
+        ({"address_range": "10.80.0.0-10.80.0.9"}, "address_range: 10.80.0.0"),
+        ({"uplink": "eth7"}, "uplink: there is no interface 'eth7'"),
+        ({"uplink": "eth0"}, "uplink: 'eth0' has the address 192.0.2.7/24"),
+        ({"uplink": "lo"}, "uplink: 'lo'"),
+        ({"uplink": "eth2"}, "is a port of 'br0' already"),
+        ({"uplink": "eth1", "dhcp_range": "10.80.0.9-10.80.0.99"}, "cannot be combined with the uplink 'eth1'"),
+    ],
+)
+def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any], said: str) -> None:
+    desk.uplinks.found["eth2"] = Interface("eth2", (), "br0")
+    desk.hypervisor.nets["other"] = desk.network("other", "10.99.0.1/24")
+    assert said in desk.refuse(**stated)["msg"]
+
+
+def test_killed_anywhere_the_next_run_converges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"uplink": "eth1", "mode": "open", "cidr": "10.9.0.0/24", "bridge": "br9"}
+    for start in (None, {}, {"uplink": "eth1"}, wanted):
+        goal = {"state": "absent"} if start is wanted else wanted
+        for number in range(100):
+            with monkeypatch.context() as patches:
+                desk = Desk(tmp_path / f"{start}-{number}", patches)
+                if start is not None:
+                    desk.call(**start)
+                killed = kill_after(desk, number, **goal)
+                desk.call(**goal)
+                assert desk.call(**goal)["changed"] is False
+                assert_reached(desk, goal)
+            if not killed:
+                break
+        assert number > 2
+
+
+def kill_after(desk: Desk, writes: int, **stated: Any) -> bool:
+    desk.guard.left = writes
+    try:
+        execute(desk.network_task, desk.params(**stated))
+    except Killed:
+        return True
+    finally:
+        desk.guard.left = None
+    return False
+
+
+def assert_reached(desk: Desk, goal: dict[str, Any]) -> None:
+    network = desk.hypervisor.nets.get("pocket")
+    if "state" in goal:
+        assert network is None
+        assert desk.uplinks.hook("pocket") is None
+        return
+    assert network is not None
+    assert (network.bridge, network.live_bridge, network.outdated, network.active) == ("br9", "br9", False, True)
+    assert network.interface == ipaddress.IPv4Interface("10.9.0.1/24")
+    assert desk.uplinks.found["eth1"].master == "br9"
+    assert "br9" in (desk.uplinks.hook("pocket") or "")
