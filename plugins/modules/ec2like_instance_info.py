@@ -14,7 +14,7 @@ description:
   - Returns the instances of the target that filters select, in EC2's shape.
   - Terminated instances are listed for an hour.
 author:
-  - pocket.cloud contributors
+  - pocket.cloud contributors (@pocket-cloud)
 options:
   instance_ids:
     description: The instances to list, by id; one that is not there fails the task.

@@ -17,7 +17,7 @@ description:
   - What libvirt can change in a running network is changed there. O(bridge), O(cidr) and O(mode) take a restart of the
     network, which is refused while running machines use it; a new O(cidr) is refused while any machine does.
 author:
-  - pocket.cloud contributors
+  - pocket.cloud contributors (@pocket-cloud)
 options:
   name:
     description: The name of the network, 1 to 50 letters, digits, C(_), C(-) and C(.).

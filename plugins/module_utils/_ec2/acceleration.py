@@ -104,6 +104,7 @@ def _boot(kernel: Path, probe: Probe) -> Verdict:
     command += ["-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", str(kernel)]
     command += ["-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"]
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
     with subprocess.Popen(command, start_new_session=True, **options) as process:  # type: ignore[call-overload]
         said = _listen(process.stdout.fileno(), probe.timeout)
         ended = _ended(process)

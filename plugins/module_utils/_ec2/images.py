@@ -109,6 +109,7 @@ def gib(size: int) -> int:
 def qemu_img(attempt: str, *arguments: str) -> str:
     """The output of qemu-img; PocketError that begins with `attempt` (C(Cannot …)) where it fails."""
     try:
+        # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
         done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise PocketError(

@@ -107,6 +107,7 @@ def _interface(item: Mapping[str, object]) -> Interface:
 
 def _ip(what: str, *arguments: str) -> str:
     try:
+        # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise PocketError(

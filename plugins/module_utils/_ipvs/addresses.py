@@ -93,6 +93,7 @@ class HostAddresses:
 
     def _run(self, arguments: Sequence[str], attempt: str) -> str:
         try:
+            # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
             done = subprocess.run([*self._command, *arguments], capture_output=True, text=True, check=False)
         except FileNotFoundError:
             raise PocketError(f"Could not {attempt}: the program ip is missing; install the package iproute2") from None

@@ -85,7 +85,7 @@ class Kernel:
         """Write the plan, up to 64 messages a send; additions, edits and deletions never share one."""
         written = 0
         for batch in _batches(list(plan)):
-            numbers = [self._next() for _ in batch]
+            numbers = [self._next() for _one in batch]
             self._send(b"".join(self._encode(one.payload, number) for one, number in zip(batch, numbers)))
             answers = self._answers(set(numbers))
             failed = [(one, answers[number]) for one, number in zip(batch, numbers) if answers[number]]
@@ -116,7 +116,7 @@ class Kernel:
         return [wire.decode_service(answer, stats) for answer in answers]
 
     def _services_of(self, keys: Iterable[ServiceKey], stats: bool) -> list[Service]:
-        found = []
+        found: list[bytes] = []
         for key in keys:
             body = wire.encode_service_key(key)
             found.extend(self._ask(wire.Command.GET_SERVICE, body, f"read the virtual service {key}", errno.ESRCH))

@@ -64,16 +64,16 @@ def _reconcile(host: Host, aim: Aim, say: Callable[[str], None], check: bool) ->
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; exit status 0 when everything declared is there."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m pocket_cloud._ipvs.restore", description=(__doc__ or "").split("\n")[0]
+        prog="python3 -m pocket_cloud._ipvs.restore", description=(__doc__ or "").split("\n", 1)[0]
     )
     parser.add_argument("--check", action="store_true", help="only tell what would be written")
     check = parser.parse_args(arguments).check
     with exclusive():
         problems = restore(Host, Files(), print, check)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        sys.stderr.write(f"{problem}\n")
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main())  # pylint: disable=ansible-bad-function  # a program, not a module

@@ -152,11 +152,12 @@ class RestoreTask(Task[RestoreState]):
     def _declaration_operations(self, before: Declaration | None) -> list[Operation]:
         path = path_of(self._declaration.name)
         after = None if self._remove else self._declaration
-        if (before.content() if before else None) == (after.content() if after else None):
+        held = before.content() if before else None
+        wanted = after.content() if after else None
+        if held == wanted:
             return []
         action = "edit" if before and after else "create" if after else "delete"
-        write = FileWrite({path: after.text() if after else None})
-        return [Operation(action, path, before and before.content(), after and after.content(), write)]
+        return [Operation(action, path, held, wanted, FileWrite({path: after.text() if after else None}))]
 
 
 def _sources() -> dict[str, str]:
