@@ -1,0 +1,125 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A private host that is ready for instances, and what is looked at there with virsh, ls and a web client."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import MODULES, PYTHON, Host, arguments
+
+SMALL = {"vcpus": 1, "memory_mib": 128}
+
+
+class Cloud:
+    """A host with a network and an image of the tiny guest, and `store` as its store."""
+
+    def __init__(self, host: Host, store: str, image: Path) -> None:
+        self.host = host
+        self.store = store
+        host.ok("ec2like_network", store=store)
+        host.ok("ec2like_image", store=store, name="guest", path=str(image))
+
+    def params(self, **stated: Any) -> dict[str, Any]:
+        return {"store": self.store, "image_id": "guest", "accel": "tcg", "wait": False, **SMALL, **stated}
+
+    def run(self, check: bool = False, **stated: Any) -> dict[str, Any]:
+        return self.host.ok("ec2like_instance", check=check, **self.params(**stated))
+
+    def both(self, **stated: Any) -> dict[str, Any]:
+        """Run in check mode, which must foretell what the real run then does."""
+        foretold = self.run(check=True, **stated)
+        done = self.run(**stated)
+        assert (foretold["changed"], foretold["diff"]) == (done["changed"], done["diff"])
+        assert foretold["terminated_ids"] == done["terminated_ids"]
+        return done
+
+    def refused(self, **stated: Any) -> dict[str, Any]:
+        return self.host.refused("ec2like_instance", **self.params(**stated))
+
+    def killed_after(self, seconds: float, **stated: Any) -> bool:
+        """Run the module and kill it after so many seconds; whether it still ran then."""
+        process = self.start(**stated)
+        time.sleep(seconds)
+        # nsenter waits for the module as its parent; both go, and the module's own children as orphans.
+        killed = process.poll() is None
+        for pid in [*_descendants(process.pid), process.pid] if killed else []:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.communicate()
+        return killed
+
+    def start(self, **stated: Any) -> subprocess.Popen[str]:
+        """Start the module and give it its arguments."""
+        pipe = subprocess.PIPE
+        process = self.host.popen([PYTHON, MODULES / "ec2like_instance.py"], stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdin is not None
+        process.stdin.write(arguments(**self.params(**stated)))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    # The witnesses
+
+    def domains(self, *options: str) -> set[str]:
+        return set(self.host.virsh("list", "--name", *(options or ("--all",))).split())
+
+    def reservations(self) -> dict[str, str]:
+        """The names and addresses in libvirt's own description of the network, live and at the next start."""
+        found = []
+        for options in ((), ("--inactive",)):
+            root = ET.fromstring(self.host.virsh("net-dumpxml", "pocket", *options))
+            found.append({host.attrib["name"]: host.attrib["ip"] for host in root.iterfind("ip/dhcp/host")})
+        assert found[0] == found[1]
+        return found[0]
+
+    def files(self) -> dict[str, set[str]]:
+        directory = self.host.path(self.store) / "instances"
+        return {path.name: {one.name for one in path.iterdir()} for path in directory.iterdir()}
+
+    def assert_whole(self, count: int) -> None:
+        """So many instances, each with domain, address, disk and seed, and nothing that belongs to none."""
+        domains = self.domains()
+        assert len(domains) == count
+        reservations = self.reservations()
+        assert set(reservations) == domains
+        assert len(set(reservations.values())) == count
+        files = self.files()
+        assert set(files) == domains
+        assert all({"disk.qcow2", "seed.iso"} <= names for names in files.values())
+        for domain in domains:
+            assert 'phase="launched"' in self.host.virsh("dumpxml", "--inactive", domain)
+
+    def assert_nothing_left(self) -> None:
+        self.assert_whole(0)
+        guests = self.host.run(["sh", "-c", "ls /var/run/libvirt/qemu/*.pid 2>/dev/null"], check=False).stdout
+        assert guests == ""
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    for child in children:
+        found += [*_descendants(int(child)), int(child)]
+    return found
+
+
+def eventually(condition: Callable[[], bool], timeout: float = 60) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

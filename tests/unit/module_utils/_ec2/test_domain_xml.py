@@ -1,0 +1,75 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import (
+    METADATA_URI,
+    Files,
+    domain_xml,
+    instance_of,
+    metadata_xml,
+)
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, mac_address, machine_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.strategies import instance_id, instances
+
+FILES = Files.of(Path("/var/lib/pocket-cloud/instances/<i>"))
+
+
+@given(instances())
+def test_metadata_comes_back_as_it_went(instance: Instance) -> None:
+    assert instance_of(metadata_xml(instance), instance.state, instance.vcpus, instance.memory_mib) == instance
+
+
+@given(instances())
+def test_the_domain_holds_the_instance(instance: Instance) -> None:
+    root = ET.fromstring(domain_xml(instance, FILES))
+    element = root.find(f"metadata/{{{METADATA_URI}}}instance")
+    assert element is not None
+    inside = ET.tostring(element, encoding="unicode")
+    assert instance_of(inside, instance.state, instance.vcpus, instance.memory_mib) == instance
+    assert root.findtext("name") == instance.instance_id
+    assert root.findtext("memory") == str(instance.memory_mib)
+    source = root.find("devices/disk/source")
+    assert source is not None
+    assert source.get("file") == "/var/lib/pocket-cloud/instances/<i>/disk.qcow2"
+    network = root.find("devices/interface/source")
+    assert network is not None
+    assert network.get("network") == instance.network
+
+
+@given(instances())
+def test_the_emulator_never_gets_the_hosts_processor(instance: Instance) -> None:
+    root = ET.fromstring(domain_xml(instance, FILES))
+    processor = root.find("cpu")
+    assert processor is not None
+    assert (root.get("type"), processor.get("mode")) == (
+        ("kvm", "host-passthrough") if instance.accel == "kvm" else ("qemu", "maximum")
+    )
+
+
+def test_a_machine_is_never_taken_for_one_of_aws() -> None:
+    ids = [instance_id(number) for number in range(20000)]
+    assert not any(machine_uuid(one).startswith("ec2") for one in ids)
+    assert len({machine_uuid(one) for one in ids}) == len(ids)
+    assert all(mac_address(one).startswith("52:54:00:") for one in ids[:10])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<instance id='i-1'/>",
+        "<instance",
+        "<!DOCTYPE x [<!ENTITY y SYSTEM 'file:///etc/passwd'>]><instance id='&y;'/>",
+    ],
+)
+def test_metadata_that_cannot_be_understood_is_an_error_with_a_sentence(text: str) -> None:
+    with pytest.raises(PocketError, match=r"by hand|cannot be read"):
+        instance_of(text, "running", 1, 64)
