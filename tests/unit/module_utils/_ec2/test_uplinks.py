@@ -1,0 +1,75 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Uplinks, hook_text
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
+
+SHOWN = [
+    {"ifname": "lo", "link_type": "loopback", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
+    {
+        "ifname": "eth1",
+        "link_type": "ether",
+        "master": "br0",
+        "addr_info": [{"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"}],
+    },
+    {
+        "ifname": "eth0",
+        "link_type": "ether",
+        "addr_info": [{"local": "192.0.2.7", "prefixlen": 24, "scope": "global"}, {"scope": "global"}],
+    },
+    {},
+]
+
+
+def test_interfaces_with_the_addresses_by_which_one_reaches_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = subprocess.CompletedProcess([], 0, json.dumps(SHOWN), "")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: said)
+    found = Uplinks().interfaces()
+    assert sorted(found) == ["eth0", "eth1", "lo"]
+    assert [str(address) for address in found["eth0"].addresses] == ["192.0.2.7/24"]
+    assert (found["eth1"].addresses, found["eth1"].master) == ((), "br0")
+    assert found["lo"].kind == "loopback"
+
+
+def test_what_ip_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = subprocess.CompletedProcess([], 2, "", "RTNETLINK answers:\n Operation not permitted\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: said)
+    with pytest.raises(PocketError, match=r"attach the uplink eth1 to the bridge br0: RTNETLINK .*not permitted$"):
+        Uplinks().attach("eth1", "br0")
+
+    def missing(*_args: Any, **_options: Any) -> None:
+        raise FileNotFoundError("ip")
+
+    monkeypatch.setattr(subprocess, "run", missing)
+    with pytest.raises(PocketError, match="apt install iproute2"):
+        Uplinks().interfaces()
+
+
+def test_a_hook_is_written_whole_and_acts_on_its_own_network_alone(tmp_path: Path) -> None:
+    hooks = Uplinks(tmp_path / "hooks" / "network.d")
+    assert hooks.hook("pocket") is None
+    hooks.write_hook("pocket", None)
+    hooks.write_hook("pocket", hook_text("pocket", "eth1", "pocket0"))
+    path = tmp_path / "hooks" / "network.d" / "pocket-cloud-pocket"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert [one.name for one in path.parent.parent.iterdir()] == ["network.d"]
+    calls = tmp_path / "calls"
+    (tmp_path / "ip").write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    (tmp_path / "ip").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for words in (["other", "started"], ["pocket", "stopped"], ["pocket", "started"]):
+        subprocess.run([path, *words, "begin", "-"], check=True, env=environment)
+    assert calls.read_text() == "link set dev eth1 master pocket0 up\n"
+    hooks.write_hook("pocket", None)
+    assert hooks.hook("pocket") is None

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.waiters import Readiness, wait_until_ready
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, KvmHost
+from ansible_collections.pocket.cloud.tests.unit.support import execute
+
+
+class Clock:
+    """Time that passes only when somebody sleeps; `at` does something at a second of it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.at: dict[float, Any] = {}
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for when in sorted(self.at):
+            if when <= self.now:
+                self.at.pop(when)()
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KvmHost:
+    return KvmHost(tmp_path, monkeypatch)
+
+
+def launched(host: KvmHost, **stated: Any) -> list[str]:
+    return execute(host.task, {**PARAMS, "wait": False, **stated})["instance_ids"]  # type: ignore[no-any-return]
+
+
+def wait(host: KvmHost, ids: list[str], clock: Clock, readiness: Readiness, old: Any = None) -> list[str]:
+    found = wait_until_ready(host.hypervisor, host.store, ids, readiness, old or {}, clock, clock.sleep)
+    return [instance.address_source for instance in found]
+
+
+def test_an_address_is_there_when_its_lease_is(host: KvmHost) -> None:
+    ids, clock = launched(host, count=2), Clock()
+    leases = list(host.hypervisor.given)
+    host.hypervisor.given.clear()
+    clock.at = {3: lambda: host.hypervisor.given.append(leases[0]), 7: lambda: host.hypervisor.given.append(leases[1])}
+    assert wait(host, ids, clock, Readiness("ip", None, 60)) == ["lease", "lease"]
+    assert 7 <= clock.now < 8
+
+
+def test_a_lease_from_before_the_start_does_not_count(host: KvmHost) -> None:
+    ids, clock = launched(host, count=1), Clock()
+    (lease,) = host.hypervisor.given
+    old = {lease.mac_address: lease.expires}
+    with pytest.raises(PocketError, match="did not ask for its address within 5 s"):
+        wait(host, ids, clock, Readiness("ip", None, 5), old)
+    assert 5 <= clock.now < 6
+
+
+def test_the_neighbour_table_vouches_for_guests_without_dhcp(host: KvmHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, clock = launched(host, count=1), Clock()
+    host.hypervisor.given.clear()
+    monkeypatch.setattr(host.hypervisor, "arp_addresses", lambda _id: ["10.80.0.2"] if clock.now > 2 else [])
+    assert wait(host, ids, clock, Readiness("ip", None, 60)) == ["arp"]
+
+
+def test_an_instance_that_stops_ends_the_wait_at_once(host: KvmHost) -> None:
+    ids, clock = launched(host, count=2, name="a"), Clock()
+    host.hypervisor.given.clear()
+    clock.at = {2: lambda: host.hypervisor.running.discard(ids[1])}
+    with pytest.raises(PocketError, match=rf"{ids[1]} is stopped instead of running"):
+        wait(host, ids, clock, Readiness("ip", None, 600))
+    assert clock.now < 3
+    host.hypervisor.metadata.pop(ids[1])
+    with pytest.raises(PocketError, match=rf"{ids[1]} is terminated instead of running"):
+        wait(host, ids, clock, Readiness("running", None, 600))
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A port of this machine's loopback on which, at first, nobody listens."""
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_a_port_is_there_when_it_takes_connections(host: KvmHost, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.hypervisor.nets["pocket"] = host.network(cidr="127.0.0.2/8")
+    ids, clock = launched(host, count=1, private_ip_address="127.0.0.1"), Clock()
+    assert wait(host, ids, clock, Readiness("port", port, 60)) == ["lease"]
+    assert clock.now == 0
+
+
+def test_many_that_are_late_are_counted(host: KvmHost) -> None:
+    host.hypervisor.nets["pocket"] = host.network(cidr="127.0.0.1/8")
+    ids, clock = launched(host, count=3), Clock()
+    closed = socket.socket()
+    closed.bind(("127.0.0.1", 0))
+    number = closed.getsockname()[1]
+    closed.close()
+    with pytest.raises(PocketError, match=rf"did not answer on TCP port {number} at 127.0.0.2 within 1 s \(nor did 2"):
+        wait(host, ids, clock, Readiness("port", number, 1))
