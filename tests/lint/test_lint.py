@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ import pytest
 from ansible_collections.pocket.cloud.tests.lint import support
 from ansible_collections.pocket.cloud.tests.lint.support import ROOT, check, environment, modules, playbooks, roles
 
-NEWEST_CORE = "2.21"  # the newest ansible-core; it needs a newer Python than the oldest that is maintained
-NEWEST_CORE_PYTHONS = ["3.12", "3.13", "3.14"]
+# The oldest and the newest ansible-core that are maintained, and the Pythons they run on, best first.
+CORES = {"2.19": ["3.11", "3.12", "3.13"], "2.21": ["3.12", "3.13", "3.14"]}
 
 
 def test_ruff_check() -> None:
@@ -53,31 +54,32 @@ def test_yamllint(staged: Path) -> None:
     check(["yamllint", "--strict", "."], cwd=staged)
 
 
-def sanity(staged: Path, python: Path) -> None:
-    """Run ansible-test sanity as installed beside this interpreter, with every Python that this machine has."""
+def python_with(core: str) -> Path:
+    """The interpreter of an environment that has this ansible-core: this very one, or one made for it."""
+    if importlib.metadata.version("ansible-core").startswith(f"{core}."):
+        return Path(sys.executable)
+    found = next(filter(None, map(support.find_python, CORES[core])), None)
+    if not found:
+        pytest.skip(f"ansible-core {core} needs Python {' or '.join(CORES[core])}, none of which this machine has")
+    venv = support.CACHE / f"ansible-core-{core}"
+    python = venv / "bin" / "python"
+    if not (venv / "complete").exists():
+        check([str(found), "-m", "venv", "--clear", str(venv)])
+        check([str(python), "-m", "pip", "install", "-q", f"ansible-core=={core}.*"])
+        (venv / "complete").touch()
+    return python
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_sanity(staged: Path, core: str) -> None:
+    """With every Python that this machine has, for what runs on targets."""
+    python = python_with(core)
     support.offline_get_pip(python)
     check(
         [str(python.parent / "ansible-test"), "sanity", "--color", "no"],
         cwd=staged,
         env=environment(PATH=support.path_with_pythons(python.parent)),
     )
-
-
-def test_sanity(staged: Path) -> None:
-    sanity(staged, Path(sys.executable))
-
-
-def test_sanity_with_newest_ansible_core(staged: Path) -> None:
-    found = next(filter(None, map(support.find_python, NEWEST_CORE_PYTHONS)), None)
-    if not found:
-        pytest.skip(f"ansible-core {NEWEST_CORE} needs Python 3.12 or newer, which this machine does not have")
-    venv = support.CACHE / f"ansible-core-{NEWEST_CORE}"
-    python = venv / "bin" / "python"
-    if not (venv / "complete").exists():
-        check([str(found), "-m", "venv", "--clear", str(venv)])
-        check([str(python), "-m", "pip", "install", "-q", f"ansible-core=={NEWEST_CORE}.*"])
-        (venv / "complete").touch()
-    sanity(staged, python)
 
 
 def test_ansible_lint(staged: Path) -> None:
