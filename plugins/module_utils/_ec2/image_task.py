@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -64,11 +65,10 @@ class ImageTask(Task[Current]):
         if request.url is not None:
             return Content(str(request.checksum))
         path = str(request.path)
+        if named and request.checksum is None and _is_unchanged(path, named):
+            return _known(named)
         found = inspect(path, request.disk_format)
         about = os.stat(path)
-        source = (path, about.st_size, about.st_mtime_ns)
-        if named and source == (named.source.location, named.source.size, named.source.mtime_ns):
-            return _known(named)
         checksum = image_files.checksum_of(path)
         if request.checksum not in (None, checksum):
             raise PocketError(
@@ -178,6 +178,20 @@ def _stale(leftovers: Sequence[Path], content: Content | None) -> Iterator[str]:
     for path in leftovers:
         if content is None or path.stem != content.image_id:
             yield path.name
+
+
+def _is_unchanged(path: str, image: Image) -> bool:
+    """Whether the file is still the one that the image was registered from, as far as that is told without reading."""
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return False
+    source = image.source
+    return stat.S_ISREG(about.st_mode) and (path, about.st_size, about.st_mtime_ns) == (
+        source.location,
+        source.size,
+        source.mtime_ns,
+    )
 
 
 def _known(image: Image) -> Content:

@@ -39,6 +39,7 @@ QCOW2_MAGIC = b"QFI\xfb"
 # QEMU's docs/interop/qcow2.txt: incompatible feature bits.
 _CORRUPT, _EXTERNAL_DATA = 1 << 1, 1 << 2
 _HEADER_LENGTH = 104
+_LEAKS = 3  # exit status of qemu-img check where clusters are merely wasted
 _FOREIGN = {
     b"KDMV": "a VMDK disk",
     b"COWD": "a VMDK disk",
@@ -108,18 +109,22 @@ def gib(size: int) -> int:
 
 def qemu_img(attempt: str, *arguments: str) -> str:
     """The output of qemu-img; PocketError that begins with `attempt` (C(Cannot …)) where it fails."""
+    done = _run_qemu_img(attempt, *arguments)
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise PocketError(f"{attempt}: {said}")
+    return done.stdout
+
+
+def _run_qemu_img(attempt: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
-        done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise PocketError(
             f"{attempt}: the program qemu-img is not on this host; install it, on Debian and Ubuntu with: "
             "apt install qemu-utils"
         ) from error
-    if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        raise PocketError(f"{attempt}: {said}")
-    return done.stdout
 
 
 def create_overlay(image: Image, path: str | os.PathLike[str], size_gib: int | None = None) -> None:
@@ -186,6 +191,10 @@ def _check_by_qemu(path: str, name: str, found: Inspected) -> None:
         raise _not_alone(name)
     if about["virtual-size"] != found.virtual_size:
         raise PocketError(f"{attempt}: its header is damaged; fetch the file again")
+    if found.disk_format == "qcow2":
+        done = _run_qemu_img(attempt, "check", "-U", "-q", "-f", "qcow2", path)
+        if done.returncode not in (0, _LEAKS):
+            raise PocketError(f"{attempt}: it is damaged or was cut off, as qemu-img check finds; fetch the file again")
 
 
 def open_disk(path: str, name: str | None = None) -> BinaryIO:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -151,6 +152,14 @@ class Host:
             raise HarnessError(f"{command} ended with {done.returncode}: {out}{err}")
         return done
 
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """Kill at once (SIGKILL) what popen() started, and wait until it is gone."""
+        try:
+            os.kill(self._child(process.pid), signal.SIGKILL)
+        except (OSError, IndexError):  # ended, or has not come as far as to start the command
+            process.kill()
+        process.wait()
+
     def path(self, path: str | os.PathLike[str]) -> Path:
         """The way from outside to a file on the host."""
         return Path(f"/proc/{self.pid}/root") / os.fspath(path).lstrip("/")
@@ -185,10 +194,10 @@ class Host:
 
     # Modules and guests
 
-    def module(self, name: str, *, check: bool = False, timeout: float = 300, **parameters: Any) -> dict[str, Any]:
+    def module(self, name: str, /, *, check: bool = False, timeout: float = 300, **parameters: Any) -> dict[str, Any]:
         """What the module returns, run as on a target; a failure is a result with C(failed), too."""
         done = self.run(
-            [PYTHON, MODULES / f"{name}.py"], text=arguments(check=check, **parameters), check=False, timeout=timeout
+            [PYTHON, MODULES / f"{name}.py"], text=arguments(parameters, check), check=False, timeout=timeout
         )
         try:
             result: dict[str, Any] = json.loads(done.stdout)
@@ -198,13 +207,13 @@ class Host:
         result.pop("invocation", None)
         return result
 
-    def ok(self, name: str, **options: Any) -> dict[str, Any]:
+    def ok(self, name: str, /, **options: Any) -> dict[str, Any]:
         """The result of a module that must not fail."""
         result = self.module(name, **options)
         assert not result.get("failed"), result
         return result
 
-    def refused(self, name: str, **options: Any) -> dict[str, Any]:
+    def refused(self, name: str, /, **options: Any) -> dict[str, Any]:
         """The result of a module that must fail, with a sentence and without a change."""
         result = self.module(name, **options)
         assert result.get("failed"), result
@@ -221,6 +230,6 @@ class Host:
         return done.stdout.strip() if done.returncode == 0 else None
 
 
-def arguments(*, check: bool = False, **parameters: Any) -> str:
+def arguments(parameters: Mapping[str, Any], check: bool = False) -> str:
     """What a module reads on its standard input."""
     return json.dumps({"ANSIBLE_MODULE_ARGS": {**parameters, "_ansible_check_mode": check, "_ansible_diff": True}})
