@@ -128,8 +128,7 @@ class InstanceTask(Task[Current]):
     def _failed(self, action: str, operations: list[Operation], failures: list[Failure]) -> PocketError:
         """Return the first failure as the error, with all of them and what is there now as results."""
         first = failures[0].error
-        there = {instance.instance_id: instance for instance in self._hypervisor.instances()}
-        kept = [there[one].ec2() for one in self._instance_ids if one in there and there[one].phase == LAUNCHED]
+        kept = [one.ec2() for one in self._there() if one.instance_id in self._instance_ids and one.phase == LAUNCHED]
         count = f" ({len(failures)} of {len(operations)} failed)" if len(operations) > 1 else ""
         return PocketError(
             f"{first.message}{count}",
@@ -143,6 +142,13 @@ class InstanceTask(Task[Current]):
             ],
         )
 
+    def _there(self) -> list[Instance]:
+        """Return what is there after a failure, which may be that libvirt does not answer."""
+        try:
+            return self._hypervisor.instances()
+        except PocketError:
+            return []
+
     def verify(self, plan: Plan, after: Current) -> None:
         there = {instance.instance_id: instance for instance in after.instances}
         reserved = {host.mac_address for network in after.networks for host in network.hosts}
@@ -152,7 +158,7 @@ class InstanceTask(Task[Current]):
             else:
                 launched = operation.action == "launch"
                 asked = operation.payload.instance if launched else operation.payload
-                _verify_there(asked, there.get(asked.instance_id))
+                _verify_there(operation.action, asked, there.get(asked.instance_id))
 
     def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
         directory = self._store.instance_directory(instance.instance_id)
@@ -203,11 +209,13 @@ class InstanceTask(Task[Current]):
         }
 
 
-def _verify_there(asked: Instance, found: Instance | None) -> None:
+def _verify_there(action: str, asked: Instance, found: Instance | None) -> None:
     if found is None:
         raise PocketError(f"The instance {asked.label} was changed, but libvirt has it no more", changed=True)
     if found.phase == LAUNCHING:
         raise PocketError(f"The instance {asked.label} was launched, but libvirt kept its old metadata", changed=True)
+    if action == "stop" and found.state != "stopped":
+        raise PocketError(f"The instance {asked.label} was stopped, but it is {found.state}", changed=True)
     for name in ("vcpus", "memory_mib", "tags", "network", "private_ip_address"):
         if getattr(asked, name) != getattr(found, name):
             raise PocketError(

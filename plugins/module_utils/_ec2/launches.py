@@ -13,13 +13,13 @@ import ipaddress
 
 from .._errors import PocketError
 from .addresses import check_address, free_addresses
-from .filters import Filters, matches
+from .filters import matches
 from .images import Image
 from .model import Instance, instance_type_size, mac_address
 from .networks import Network
 from .request import Current, Launch, Request, Template
 
-__all__ = ["DEFAULT_TYPE", "active_network", "new_instances"]
+__all__ = ["DEFAULT_TYPE", "active_network", "check_selection", "new_instances"]
 
 DEFAULT_TYPE = "t2.micro"
 
@@ -50,7 +50,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             user_data_sha256=_digest(template.user_data),
         )
         launches.append(Launch(instance, image, template.user_data))
-    _check_selection(launches[0].instance, request)
+    check_selection(launches[0].instance.with_state("running"), request)
     return launches
 
 
@@ -132,17 +132,16 @@ def _unused_ids(current: Current, request: Request, missing: int) -> list[str]:
     return chosen
 
 
-def _check_selection(instance: Instance, request: Request) -> None:
-    """Refuse an exact count of instances that would not count themselves: each run would launch them again."""
-    if request.exact_count is None or request.filters is None:
+def check_selection(instance: Instance, request: Request) -> None:
+    """Refuse an exact count of instances that then would not count: each run would launch others in their place.
+
+    :param instance: as the run would leave it.
+    """
+    if request.exact_count is None or request.filters is None or matches(instance, request.filters):
         return
-    if not matches(instance.with_state("running"), request.filters):
-        raise PocketError(
-            f"filters: the instances to be launched would not match {_shown(request.filters)}, so the next run would "
-            "launch them again; give the tags that the filters ask for",
-            code="InvalidParameterCombination",
-        )
-
-
-def _shown(filters: Filters) -> dict[str, list[str]]:
-    return {name: list(values) for name, values in filters.items()}
+    shown = {name: list(values) for name, values in request.filters.items()}
+    raise PocketError(
+        f"filters: instances with the tags {dict(instance.tags)} that are {instance.state} do not match {shown}; the "
+        "next run would launch others in their place, so give the tags and the state that the filters ask for",
+        code="InvalidParameterCombination",
+    )

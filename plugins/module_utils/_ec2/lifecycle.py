@@ -125,8 +125,7 @@ class Lifecycle:
         return self._boot(instances, self._start)
 
     def _start(self, instance: Instance) -> None:
-        if instance.state_reason:
-            self._hypervisor.describe(replace(instance, state_reason=""))
+        self._hypervisor.describe(replace(instance, state_reason=""))
         self._hypervisor.start(instance.instance_id)
 
     def stop(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
@@ -158,8 +157,7 @@ class Lifecycle:
         """Stop and start; those that are stopped are started. Disk, id, MAC and IP address stay."""
         failures = self.stop([instance for instance in instances if instance.state != "stopped"], timeout)
         failed = {failure.instance_id for failure in failures}
-        stopped = [replace(one, state_reason="restart") for one in instances if one.instance_id not in failed]
-        return failures + self.start(stopped)
+        return failures + self.start([one for one in instances if one.instance_id not in failed])
 
     # Tags
 

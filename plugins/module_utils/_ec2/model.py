@@ -187,6 +187,9 @@ def network_uuid(name: str) -> str:
 
 def check_tags(tags: Mapping[str, Any] | None, parameter: str = "tags") -> dict[str, str]:
     """Return `tags` with values as text, within EC2's limits; raises InvalidParameterValue."""
+    for key, value in (tags or {}).items():
+        if isinstance(value, (dict, list, tuple)):
+            raise _bad(f"{parameter}: the value of {str(key)!r} is {value!r}; a tag's value is a text")
     checked = {str(key): _tag_text(value) for key, value in (tags or {}).items()}
     if len(checked) > _TAGS:
         raise _bad(f"{parameter}: {len(checked)} tags are too many; an instance has at most {_TAGS}")

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .filters import matches
-from .launches import active_network, new_instances
+from .launches import active_network, check_selection, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
 from .request import Current, Launch, Request
 
@@ -43,6 +42,7 @@ def plan_instances(current: Current, request: Request) -> Planned:
     launches = new_instances(current, request, missing) if missing else []
     operations += [_terminate(instance) for instance in surplus]
     for instance in kept:
+        check_selection(_left_as(instance, request), request)
         operations += _changes(instance, request)
     _check_networks(operations, current)
     operations += [_launch(number, launch) for number, launch in enumerate(launches, start=1)]
@@ -118,23 +118,26 @@ def _terminate(instance: Instance) -> Operation:
     return Operation("terminate", instance.instance_id, instance.printable(), payload=instance)
 
 
+# State asked for -> what brings an instance there, and the state it then is in.
+_WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}
+
+
+def _left_as(instance: Instance, request: Request) -> Instance:
+    """Return `instance` as the request leaves it."""
+    _action, state = _WAYS.get(request.state, ("", instance.state))
+    return replace(instance, tags=_tags_after(instance, request), state=state)
+
+
 def _changes(instance: Instance, request: Request) -> Iterator[Operation]:
-    tags = _tags_after(instance, request)
-    now = replace(instance, tags=tags)
-    if tags != instance.tags:
+    after = _left_as(instance, request)
+    now = replace(instance, tags=after.tags)
+    if now.tags != instance.tags:
         yield Operation("tag", now.instance_id, instance.printable(), now.printable(), payload=now)
-    action, state = {
-        "running": ("start", "running"),
-        "stopped": ("stop", "stopped"),
-        "restarted": ("restart", "running"),
-    }.get(request.state, ("", now.state))
-    if action and (state != now.state or action == "restart"):
-        yield Operation(action, now.instance_id, now.printable(), _after(action, now, state), payload=now)
-
-
-def _after(action: str, instance: Instance, state: str) -> dict[str, Any]:
-    restarted = {"restarted": True} if action == "restart" and instance.state == state else {}
-    return {**instance.with_state(state).printable(), **restarted}
+    action, _state = _WAYS.get(request.state, ("", ""))
+    if action and (after.state != now.state or action == "restart"):
+        restarted = {"restarted": True} if after.state == now.state else {}
+        shown = {**after.printable(), **restarted}
+        yield Operation(action, now.instance_id, now.printable(), shown, payload=now)
 
 
 def _tags_after(instance: Instance, request: Request) -> dict[str, str]:

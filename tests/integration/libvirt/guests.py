@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +46,8 @@ class Cloud:
         """Run the module and kill it after so many seconds; whether it still ran then."""
         process = self.start(**stated)
         time.sleep(seconds)
-        # nsenter waits for the module as its parent; both go, and the module's own children as orphans.
         killed = process.poll() is None
-        for pid in [*_descendants(process.pid), process.pid] if killed else []:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        self.host.kill(process)
         process.communicate()
         return killed
 
@@ -64,7 +56,7 @@ class Cloud:
         pipe = subprocess.PIPE
         process = self.host.popen([PYTHON, MODULES / "ec2like_instance.py"], stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin is not None
-        process.stdin.write(arguments(**self.params(**stated)))
+        process.stdin.write(arguments(self.params(**stated)))
         process.stdin.close()
         process.stdin = None
         return process
@@ -102,24 +94,5 @@ class Cloud:
 
     def assert_nothing_left(self) -> None:
         self.assert_whole(0)
-        guests = self.host.run(["sh", "-c", "ls /var/run/libvirt/qemu/*.pid 2>/dev/null"], check=False).stdout
+        guests = self.host.run(["sh", "-c", "ls -d /run/libvirt/qemu/i-* 2>/dev/null"], check=False).stdout
         assert guests == ""
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    for child in children:
-        found += [*_descendants(int(child)), int(child)]
-    return found
-
-
-def eventually(condition: Callable[[], bool], timeout: float = 60) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -186,7 +186,7 @@ def test_without_libvirtd_it_says_so(cloud: Cloud) -> None:
 def test_without_permission_it_says_so(cloud: Cloud) -> None:
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp"]
     for name, params in (("ec2like_instance_info", {}), ("ec2like_instance", cloud.params(name="a"))):
-        text = arguments(check=True, **{**params, "store": cloud.store})
+        text = arguments({**params, "store": cloud.store}, check=True)
         done = cloud.host.run([*nobody, PYTHON, MODULES / f"{name}.py"], text=text, check=False)
         failed = json.loads(done.stdout)
         assert failed["failed"]

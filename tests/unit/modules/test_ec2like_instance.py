@@ -125,6 +125,13 @@ def test_filters_select_what_is_counted(desk: Desk) -> None:
     assert len(desk.states()) == 2
 
 
+def test_tags_that_take_instances_out_of_their_own_count_are_refused(desk: Desk) -> None:
+    desk.call(exact_count=2, tags=WEB)
+    failed = desk.refuse(exact_count=2, filters={"tag:pool": "web"}, tags={"pool": "db"})
+    assert failed["error_code"] == "InvalidParameterCombination"
+    assert "do not match" in failed["msg"]
+
+
 def test_wildcards_in_tags_are_letters(desk: Desk) -> None:
     desk.call(exact_count=1, tags={"pool": "web"})
     assert len(desk.again(exact_count=1, tags={"pool": "w*"})["instance_ids"]) == 1
@@ -263,6 +270,8 @@ def test_one_that_fails_leaves_nothing_and_the_others_stay(desk: Desk, monkeypat
         ({"name": "a", "network": "lan"}, "no network 'lan'", "InvalidSubnetID.NotFound"),
         ({"tags": {"k" * 129: "v"}}, "has 129 characters", "InvalidParameterValue"),
         ({"tags": {"k": "v" * 257}}, "has 257 characters", "InvalidParameterValue"),
+        ({"tags": {"k": ["v"]}}, "the value of 'k' is ['v']", "InvalidParameterValue"),
+        ({"tags": {"k": "v", **{str(n): "" for n in range(50)}}}, "51 tags", "InvalidParameterValue"),
         ({"tags": {"aws:x": "v"}}, "'aws:x' begins with 'aws:'", "InvalidParameterValue"),
         ({"tags": {"a": "b\x07"}}, "control character", "InvalidParameterValue"),
         ({"name": "n" * 257}, "name: the value", "InvalidParameterValue"),
@@ -279,7 +288,7 @@ def test_one_that_fails_leaves_nothing_and_the_others_stay(desk: Desk, monkeypat
         ({"name": "a", "wait_for": "port"}, "needs wait_port", "MissingParameter"),
         ({"name": "a", "wait_for": "ip", "wait_port": 80}, "wait_port", "InvalidParameterCombination"),
         ({"name": "a", "wait_timeout": -1}, "wait_timeout: -1", "InvalidParameterValue"),
-        ({"exact_count": 1, "filters": {"tag:a": "b"}, "tags": WEB}, "would not match", "InvalidParameterCombination"),
+        ({"exact_count": 1, "filters": {"tag:a": "b"}, "tags": WEB}, "do not match", "InvalidParameterCombination"),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any], said: str, code: str) -> None:

@@ -1,0 +1,168 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks on a real libvirtd; virsh, ip and machines behind an uplink are the witnesses."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import FETCH, PYTHON, Host
+
+HOOKS = "/etc/libvirt/hooks/network.d"
+
+
+class Networks:
+    """The module; each call is made in check mode first, which must tell the same and change nothing."""
+
+    def __init__(self, host: Host, store: str) -> None:
+        self.host = host
+        self.store = store
+
+    def call(self, **stated: Any) -> dict[str, Any]:
+        before = self.seen()
+        foretold = self.host.ok("ec2like_network", check=True, store=self.store, **stated)
+        assert self.seen() == before
+        done = self.host.ok("ec2like_network", store=self.store, **stated)
+        assert (foretold["changed"], foretold["diff"]) == (done["changed"], done["diff"])
+        return done
+
+    def again(self, **stated: Any) -> dict[str, Any]:
+        first = self.call(**stated)
+        assert first["changed"] is True
+        second = self.call(**stated)
+        assert second["changed"] is False
+        assert second["network"] == first["network"]
+        return first
+
+    def refused(self, **stated: Any) -> str:
+        before = self.seen()
+        failed = self.host.refused("ec2like_network", store=self.store, **stated)
+        assert self.seen() == before
+        return str(failed["msg"])
+
+    def seen(self) -> Any:
+        names = sorted(self.host.virsh("net-list", "--all", "--name").split())
+        listed = [self.host.virsh("net-dumpxml", *options, name) for name in names for options in ((), ("--inactive",))]
+        hooks = self.host.run(["sh", "-c", f"cat {HOOKS}/* 2>/dev/null"], check=False).stdout
+        return listed, self.host.virsh("net-list", "--all"), self.ports(), hooks
+
+    def xml(self, name: str = "pocket") -> ET.Element:
+        return ET.fromstring(self.host.virsh("net-dumpxml", name))
+
+    def ports(self) -> str:
+        return self.host.run(["sh", "-c", "ip -br link | sed 's/<.*//' | sort"]).stdout
+
+    def master(self, interface: str) -> str:
+        words = self.host.run(["ip", "-o", "link", "show", "dev", interface]).stdout.split()
+        return words[words.index("master") + 1] if "master" in words else ""
+
+
+@pytest.fixture
+def networks(host: Host, store: str) -> Iterator[Networks]:
+    made = Networks(host, store)
+    yield made
+    host.ok("ec2like_network", store=store, state="absent")
+    assert host.virsh("net-list", "--all", "--name") == ""
+    assert "pocket0" not in made.ports()
+    assert not host.path(f"{HOOKS}/pocket-cloud-pocket").exists()
+
+
+@pytest.fixture
+def uplink(host: Host) -> Iterator[str]:
+    """An interface of the host; the other end is machine C(lan)'s."""
+    host.run(["ip", "netns", "add", "lan"])
+    host.run(["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1", "netns", "lan"])
+    lan(host, "ip", "link", "set", "up1", "up")
+    yield "up0"
+    host.run(["ip", "link", "del", "up0"])
+    host.run(["ip", "netns", "del", "lan"])
+
+
+def lan(host: Host, *command: str, check: bool = True) -> str:
+    return host.run(["ip", "netns", "exec", "lan", *command], check=check).stdout
+
+
+def test_each_setting_is_set_kept_and_changed(networks: Networks) -> None:
+    network = networks.again()["network"]
+    assert (network["cidr"], network["bridge"], network["mode"]) == ("10.80.0.0/24", "pocket0", "nat")
+    assert "pocket0" in networks.ports()
+    assert "pocket" in networks.host.virsh("net-list", "--autostart", "--name")
+    networks.again(dhcp_range="10.80.0.200-10.80.0.250")
+    found = networks.xml().find("ip/dhcp/range")
+    assert found is not None
+    assert (found.get("start"), found.get("end")) == ("10.80.0.200", "10.80.0.250")
+    networks.again(dhcp_range="10.80.0.210-10.80.0.220")
+    networks.again(dhcp_range="")
+    assert networks.xml().find("ip/dhcp/range") is None
+    networks.again(autostart=False)
+    assert "pocket" not in networks.host.virsh("net-list", "--all", "--autostart", "--name").split()
+    networks.again(mode="open")
+    forward = networks.xml().find("forward")
+    assert forward is not None
+    assert forward.get("mode") == "open"
+    networks.again(bridge="br9", cidr="10.81.0.254/24", address_range="10.81.0.10-10.81.0.20")
+    assert "br9" in networks.ports()
+    assert "pocket0" not in networks.ports()
+    address = networks.xml().find("ip")
+    assert address is not None
+    assert (address.get("address"), address.get("prefix")) == ("10.81.0.254", "24")
+    networks.host.virsh("net-destroy", "pocket")
+    networks.again()
+    networks.again(state="absent")
+
+
+def test_a_network_that_was_made_otherwise_is_left_alone(networks: Networks) -> None:
+    definition = "<network><name>own</name><bridge name='own0'/><ip address='10.70.0.1' prefix='24'/></network>"
+    networks.host.path("/tmp/own.xml").write_text(definition)
+    networks.host.virsh("net-define", "/tmp/own.xml")
+    assert "adopt" in networks.refused(name="own")
+    assert "adopt" in networks.refused(name="own", state="absent")
+    assert "bridge of the network 'own'" in networks.refused(bridge="own0")
+    networks.again(name="own", adopt=True)
+    assert "overlaps with 10.70.0.1/24 of this host's 'own0'" in networks.refused(cidr="10.70.0.128/25")
+    networks.again(name="own", state="absent", adopt=True)
+
+
+def test_an_uplink_is_attached_at_once_and_whenever_the_network_starts(networks: Networks, uplink: str) -> None:
+    networks.again(uplink=uplink, mode="open")
+    assert networks.master(uplink) == "pocket0"
+    # libvirt looks for hooks when it starts, as it does after a boot.
+    networks.host.stop_libvirtd()
+    networks.host.start_libvirt()
+    networks.host.virsh("net-destroy", "pocket")
+    assert networks.master(uplink) == ""
+    networks.host.virsh("net-start", "pocket")
+    assert networks.master(uplink) == "pocket0"
+    assert networks.call(uplink=uplink)["changed"] is False
+    networks.again(uplink="")
+    assert networks.master(uplink) == ""
+    networks.host.run(["ip", "address", "add", "198.51.100.7/24", "dev", uplink])
+    assert "has the address 198.51.100.7/24" in networks.refused(uplink=uplink)
+
+
+def test_instances_are_in_the_network_behind_the_uplink(
+    networks: Networks, uplink: str, store: str, guest_image: Path
+) -> None:
+    host = networks.host
+    networks.again(uplink=uplink, mode="open")
+    cloud = Cloud(host, store, guest_image)
+    (instance,) = cloud.run(name="a", wait=True, wait_port=80, wait_timeout=180)["instances"]
+    # Machines behind the uplink are not ours to give addresses to: the DHCP server answers instances alone.
+    refused = lan(
+        host, "busybox", "udhcpc", "-i", "up1", "-n", "-q", "-t", "2", "-T", "1", "-s", "/bin/true", check=False
+    )
+    assert "lease of" not in refused
+    lan(host, "ip", "address", "add", "10.80.0.200/24", "dev", "up1")
+    answer = lan(host, PYTHON, "-I", "-c", FETCH, f"http://{instance['private_ip_address']}/", "5")
+    assert answer.split() == [instance["instance_id"], instance["private_ip_address"]]
+    assert instance["instance_id"] in networks.refused(bridge="br9")
+    assert instance["instance_id"] in networks.refused(state="absent")
+    cloud.run(name="a", state="terminated")
+    cloud.assert_nothing_left()
