@@ -1,0 +1,131 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""These tests run in a kernel of their own: outside it, pytest collects them, boots it, and passes their reports on.
+
+So each of them counts, can be picked by name, and shows as it ends. Inside, they are ordinary tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.tests.integration.ipvs import uml
+from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director, Interpreter, interpreters
+
+HERE = Path(__file__).parent
+INSIDE = uml.INSIDE in os.environ
+
+
+class Relay:
+    """Runs all of the session's tests in one boot, and hands out their reports one test at a time."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        tests = [item.nodeid for item in session.items if HERE in item.path.parents]
+        self._machine = uml.Machine(tests)
+        self._stream = self._machine.reports()
+        self._config = session.config
+        self._account = ""
+        self._early: dict[str, list[pytest.TestReport]] = {}
+
+    def reports_of(self, item: pytest.Item) -> list[pytest.TestReport]:
+        found = self._early.pop(item.nodeid, [])
+        while not any(report.when == "teardown" for report in found):
+            data = next(self._stream, None)
+            if data is None:
+                account, self._account = self._account or self._machine.account(), "(see the first such test)"
+                return [*found, _lost(item, account)]
+            report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
+            if report.nodeid == item.nodeid:
+                found.append(report)
+            else:
+                self._early.setdefault(report.nodeid, []).append(report)
+        return found
+
+    def close(self) -> None:
+        self._machine.close()
+
+
+def _lost(item: pytest.Item, account: str) -> pytest.TestReport:
+    text = f"The test kernel ended, or fell silent, without a report of this test.\n{account}"
+    return pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "call")
+
+
+_RELAY = pytest.StashKey[Relay]()
+
+
+if INSIDE:
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+        data = _config[0].hook.pytest_report_to_serializable(config=_config[0], report=report)
+        with uml.REPORTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(data) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    _config: list[pytest.Config] = []
+
+    def pytest_collection_modifyitems(config: pytest.Config) -> None:
+        _config.append(config)
+
+else:
+
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        reason = uml.obstacle()
+        if reason:
+            for item in items:
+                if HERE in item.path.parents:
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+    def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+        if item.get_closest_marker("skip"):
+            return None
+        relay = item.session.stash.setdefault(_RELAY, None)
+        if relay is None:
+            relay = item.session.stash[_RELAY] = Relay(item.session)
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in relay.reports_of(item):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_sessionfinish(session: pytest.Session) -> None:
+        relay = session.stash.get(_RELAY, None)
+        if relay is not None:
+            relay.close()
+
+
+@pytest.fixture(scope="session")
+def _ipvs() -> None:
+    """The way out that the modules name."""
+    subprocess.run(["modprobe", "ip_vs"], check=True)
+
+
+@pytest.fixture(scope="session", params=interpreters(), ids=lambda one: one.name)
+def interpreter(request: pytest.FixtureRequest) -> Iterator[Interpreter]:
+    """Each of the Pythons, with its own pyroute2, that are to execute the modules."""
+    with request.param as running:
+        yield running
+
+
+@pytest.fixture
+def director(interpreter: Interpreter, _ipvs: None) -> Iterator[Director]:
+    """A kernel with an empty table, and an interpreter that runs modules on it."""
+    director = Director(interpreter)
+    director.clear()
+    yield director
+    director.clear()
+
+
+@pytest.fixture
+def nothing_stays(_ipvs: None) -> Iterator[Any]:
+    yield
+    subprocess.run(["ipvsadm", "-C"], check=True)

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs tests inside a kernel of their own, a plain process of Debian's user-mode-linux, and brings their reports back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+INIT = ROOT / "tests" / "lab" / "uml" / "init"
+INSIDE = "POCKET_CLOUD_INSIDE_UML"
+REPORTS = Path("/exchange/reports")
+MEMORY = "768M"
+SILENCE = 120  # seconds without a report after which the kernel counts as hung
+
+NEEDED = {
+    "linux.uml": "user-mode-linux",
+    "ipvsadm": "ipvsadm",
+    "modprobe": "kmod",
+    "ip": "iproute2",
+    "setpriv": "util-linux",
+}
+
+
+def obstacle() -> str | None:
+    """Why tests cannot run in a kernel of their own on this machine, if they cannot."""
+    missing = [package for program, package in NEEDED.items() if not shutil.which(program)]
+    if missing:
+        return f"these packages are missing: {' '.join(missing)} (apt install {' '.join(missing)})"
+    if not Path("/usr/bin/python3").exists():
+        return "/usr/bin/python3 with Debian's python3-pyroute2 is missing"
+    probe = [*["/usr/bin/python3", "-c"], "import pyroute2"]
+    if subprocess.run(probe, capture_output=True).returncode != 0:
+        return "the package python3-pyroute2 is missing (apt install python3-pyroute2)"
+    return None
+
+
+class Machine:
+    """One boot of the kernel, which runs pytest on `tests`, and then halts."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self._exchange = Path(tempfile.mkdtemp(prefix="pocket-cloud-uml."))
+        pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+        (self._exchange / "command").write_text(f"cd {shlex.quote(str(ROOT))}\n{INSIDE}=1 exec {shlex.join(pytest)}\n")
+        self._reports = self._exchange / "reports"
+        self._reports.touch()
+        kernel = ["linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"init={INIT}", f"mem={MEMORY}"]
+        console = ["con=null", "con0=fd:0,fd:1", "quiet", f"uml_exchange={self._exchange}"]
+        with (self._exchange / "console").open("wb") as log:
+            self._process = subprocess.Popen(
+                [*kernel, *console], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """Each report as it comes; ends when the kernel has halted."""
+        heard = time.monotonic()
+        with self._reports.open(encoding="utf-8") as lines:
+            rest = ""
+            while True:
+                ended = self._process.poll() is not None
+                chunk = lines.read()
+                if chunk:
+                    heard = time.monotonic()
+                    *whole, rest = (rest + chunk).split("\n")
+                    yield from map(json.loads, whole)
+                elif ended or time.monotonic() - heard > SILENCE:
+                    return
+                else:
+                    time.sleep(0.1)
+
+    def account(self) -> str:
+        """What the kernel and pytest printed, for when reports stay away."""
+        texts = []
+        for name in ("console", "output"):
+            path = self._exchange / name
+            text = path.read_text(errors="replace") if path.exists() else ""
+            texts.append(f"--- {name} ---\n{text[-8000:]}")
+        return "\n".join(texts)
+
+    def close(self) -> None:
+        """End all of the kernel's processes and clear up."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        shutil.rmtree(self._exchange, ignore_errors=True)

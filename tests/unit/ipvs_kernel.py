@@ -1,0 +1,146 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A table in memory with the kernel's own manners, which cannot be written in check mode."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import backend
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import (
+    DEST_SETTINGS,
+    SERVICE_SETTINGS,
+    TUNNEL_SETTINGS,
+    ServiceKey,
+    VirtualService,
+)
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.plan import Write
+from ansible_collections.pocket.cloud.plugins.module_utils._plan import Plan
+from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task
+from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
+
+LOADED = {"rr", "wrr", "lc", "wlc", "sh", "mh"}
+
+
+class WrittenInCheckModeError(AssertionError):
+    """A write while nothing may be written."""
+
+
+class MemoryKernel:
+    """As strict as the kernel: an edit replaces all, duplicates and missing objects are errors."""
+
+    def __init__(self) -> None:
+        self.table: dict[ServiceKey, VirtualService] = {}
+        self.read_only = False
+        self.writes: list[Write] = []
+        self.opened: list[str | None] = []
+        self.distort: Callable[[Write], Write] = lambda write: write
+
+    def connect(self, namespace: str | None = None) -> MemoryKernel:
+        self.opened.append(namespace)
+        return self
+
+    @contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Nothing may be written in this block."""
+        self.read_only = True
+        try:
+            yield
+        finally:
+            self.read_only = False
+
+    def read(self, keys: Iterable[ServiceKey] | None = None, stats: bool = False) -> dict[ServiceKey, VirtualService]:
+        wanted = None if keys is None else set(keys)
+        return {key: copy.copy(one) for key, one in self.table.items() if wanted is None or key in wanted}
+
+    def apply(self, plan: Plan) -> None:
+        for operation in plan:
+            if self.read_only:
+                raise WrittenInCheckModeError(operation)
+            self.writes.append(operation.payload)
+            self._write(self.distort(operation.payload))
+
+    def _write(self, write: Write) -> None:
+        key = write.service.key
+        if write.dest is None:
+            assert (key in self.table) != (write.kind == "create"), f"EEXIST or ESRCH: {write}"
+            if write.kind == "delete":
+                del self.table[key]
+                return
+            assert all(getattr(write.service, one.name) is not None for one in SERVICE_SETTINGS)
+            dests = self.table[key].dests if write.kind == "edit" else {}
+            self.table[key] = VirtualService(write.service, dests)
+            return
+        assert key in self.table, f"ESRCH: {write}"
+        dests = dict(self.table[key].dests)
+        assert (write.dest.key in dests) != (write.kind == "create"), f"EEXIST or ENOENT: {write}"
+        if write.kind == "delete":
+            del dests[write.dest.key]
+        else:
+            settings = DEST_SETTINGS[: -len(TUNNEL_SETTINGS)] if write.dest.forwarding != "tunnel" else DEST_SETTINGS
+            assert all(getattr(write.dest, one.name) is not None for one in settings)
+            dests[write.dest.key] = write.dest
+        self.table[key] = VirtualService(self.table[key].service, dests)
+
+    def require_modules(self, schedulers: Iterable[str], engines: Iterable[str]) -> None:
+        for name in schedulers:
+            if name not in LOADED:
+                raise PocketError(f"scheduler is {name}, but this kernel comes without ip_vs_{name}")
+
+    def info(self) -> dict[str, Any]:
+        return {"version": "1.2.1", "connection_table_size": 4096}
+
+    def timeouts(self) -> dict[str, int]:
+        return {"tcp": 900, "tcp_fin": 120, "udp": 300}
+
+    def daemons(self) -> list[dict[str, Any]]:
+        return []
+
+
+class Bench:
+    """Runs tasks on a table in memory, each first in check mode, then for real, then again."""
+
+    def __init__(self, kernel: MemoryKernel) -> None:
+        self.kernel = kernel
+
+    def run(self, make: Callable[[dict[str, Any]], Task[Any]], params: dict[str, Any]) -> dict[str, Any]:
+        """What a run returned, after check mode told the same without a write; a second run must change nothing."""
+        with self.kernel.sealed():
+            predicted = execute(make, params, check=True)
+        actual = execute(make, params)
+        assert predicted == actual
+        with self.kernel.sealed():
+            repeated = execute(make, params)
+        assert repeated["changed"] is False
+        assert repeated["diff"] == {"before": "", "after": ""}
+        return actual
+
+    def refusal(self, make: Callable[[dict[str, Any]], Task[Any]], params: dict[str, Any]) -> str:
+        """The sentence of a run that fails without a write, the same in check mode."""
+        with self.kernel.sealed():
+            predicted = refusal(make, params, check=True)
+            actual = refusal(make, params)
+        assert predicted == actual
+        assert actual["changed"] is False
+        message: str = actual["msg"]
+        assert "\n" not in message
+        return message
+
+
+@pytest.fixture
+def kernel(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> MemoryKernel:
+    """An empty table; the lock lies in a directory of the test's."""
+    monkeypatch.setattr(backend, "LOCK", str(tmp_path / "run" / "ipvs.lock"))
+    return MemoryKernel()
+
+
+@pytest.fixture
+def bench(kernel: MemoryKernel) -> Bench:
+    return Bench(kernel)
