@@ -53,14 +53,16 @@ class Interpreter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout=30)
         self._directory.cleanup()
 
     def run(self, module: str, params: dict[str, Any], check: bool = False, user: int | None = None) -> dict[str, Any]:
         """What the module returned; `failed` is in it where it failed, and nothing but JSON was printed."""
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         request = {"module": module, "params": params, "check": check, "user": user}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -72,7 +74,8 @@ class Interpreter:
         return results
 
     def _receive(self) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the worker ended"
         received: dict[str, Any] = json.loads(line)

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs tests inside a kernel of their own, a plain process of Debian's user-mode-linux, and brings their reports back."""
+"""Runs tests inside a kernel of their own, a process of Debian's user-mode-linux, and brings their reports back."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -42,7 +43,7 @@ def obstacle() -> str | None:
     if not Path("/usr/bin/python3").exists():
         return "/usr/bin/python3 with Debian's python3-pyroute2 is missing"
     probe = [*["/usr/bin/python3", "-c"], "import pyroute2"]
-    if subprocess.run(probe, capture_output=True).returncode != 0:
+    if subprocess.run(probe, check=False, capture_output=True).returncode != 0:
         return "the package python3-pyroute2 is missing (apt install python3-pyroute2)"
     return None
 
@@ -91,9 +92,7 @@ class Machine:
 
     def close(self) -> None:
         """End all of the kernel's processes and clear up."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
         shutil.rmtree(self._exchange, ignore_errors=True)

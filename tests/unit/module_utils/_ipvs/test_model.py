@@ -37,7 +37,7 @@ def test_addresses_have_one_form(given_text, canonical):
     "text", ["", "10.0.0", "10.0.0.256", "10.0.0.1/24", "010.0.0.1", "fe80::1%eth0", "a.example", "::1::"]
 )
 def test_what_is_no_address_is_refused_by_name_and_value(text):
-    with pytest.raises(PocketError, match="address is .*neither an IPv4 nor an IPv6 address") as caught:
+    with pytest.raises(PocketError, match=r"address is .*neither an IPv4 nor an IPv6 address") as caught:
         ServiceKey(address=text, port=80)
     assert repr(text) in caught.value.message
 
@@ -109,7 +109,7 @@ def test_flags_go_by_the_names_of_the_scheduler():
 
 
 def test_flags_of_another_scheduler_are_refused():
-    with pytest.raises(PocketError, match="'sh-port', which is a flag of scheduler sh, but .* is mh"):
+    with pytest.raises(PocketError, match=r"'sh-port', which is a flag of scheduler sh, but .* is mh"):
         Service(WEB, "mh", ("sh-port",))
     current = Service(WEB, "rr").over(None)
     with pytest.raises(PocketError, match="but the service's scheduler is rr"):
