@@ -1,0 +1,216 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the role load_balanced_pool by ansible-playbook, on this machine, with modules that act on a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SERVICE = {"address": "192.0.2.1", "port": 80, "scheduler": "rr"}
+KEY = "tcp 192.0.2.1:80"
+PLAY = [
+    {
+        "hosts": "directors",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.include_role": {"name": "pocket.cloud.load_balanced_pool", "tasks_from": "pools"}},
+        ],
+    }
+]
+
+
+class Cloud:
+    """A director and a KVM host that are a file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._state = directory / "state.json"
+        self._collections = directory / "collections"
+        self._directory = directory
+        self._copy_collection()
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        store = {"kvm_host_store": str(directory / "store")}
+        hosts = {"kvm_hosts": {"hosts": {"box": store}}, "directors": {"hosts": {"director": {}}}}
+        (directory / "hosts.json").write_text(json.dumps({"all": {"vars": local, "children": hosts}}))
+        (directory / "play.json").write_text(json.dumps(PLAY))
+        (directory / "store").mkdir()
+        (directory / "store" / "state.sqlite").touch()
+        empty: dict[str, Any] = {"instances": [], "services": {}, "declarations": {}, "connections": {}}
+        self.write({**empty, "launched": 0, "calls": []})
+
+    def _copy_collection(self) -> None:
+        copy = self._collections / "ansible_collections" / "pocket" / "cloud"
+        for part in ("meta", "plugins", "roles"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "galaxy.yml", copy)
+        runner = copy / "plugins" / "module_utils" / "_runner.py"
+        stand_in = Path(__file__).with_name("stand_in_runner.py").read_text(encoding="utf-8")
+        future = "from __future__ import annotations\n"
+        runner.write_text(runner.read_text(encoding="utf-8") + stand_in.replace(future, ""), encoding="utf-8")
+
+    def read(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+        return state
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        self._state.write_text(json.dumps(state), encoding="utf-8")
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What the modules were asked since this was last looked at."""
+        state = self.read()
+        calls: list[dict[str, Any]] = state["calls"]
+        self.write({**state, "calls": []})
+        return calls
+
+    def run(self, *arguments: str, ends: int = 0, **pool: Any) -> str:
+        """Run the play over one pool; what ansible-playbook printed."""
+        stated = {"name": "web", "image_id": "guest", "service": SERVICE, **pool}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "--inventory",
+                str(self._directory / "hosts.json"),
+                "--extra-vars",
+                json.dumps({"load_balanced_pools": [stated]}),
+                *arguments,
+                str(self._directory / "play.json"),
+            ],
+            env={
+                **environment,
+                "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
+                "ANSIBLE_HOME": str(self._directory / "home"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_NOCOLOR": "1",
+                "POCKET_CLOUD_STATE": str(self._state),
+            },
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == ends, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+def changes(printed: str) -> int:
+    found = re.search(r"director +: ok=\d+ +changed=(\d+)", printed)
+    assert found, printed
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cloud")
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    return Cloud(tmp_path)
+
+
+def test_a_number_makes_the_pool_and_a_second_run_changes_nothing(cloud: Cloud) -> None:
+    foreseen = cloud.run("--check", count=3)
+    before = cloud.read()
+    assert before["instances"] == []
+    assert before["services"] == before["declarations"] == {}
+    assert changes(foreseen) > 0
+
+    cloud.run(count=3)
+    state = cloud.read()
+    assert [one["tags"] for one in state["instances"]] == [{"pool": "web"}] * 3
+    member = {"weight": 1, "forwarding": "masquerade"}
+    assert state["services"] == {KEY: {f"10.80.0.{last}:80": member for last in (2, 3, 4)}}
+    assert state["declarations"] == {"pool-web": {KEY: ["10.80.0.2", "10.80.0.3", "10.80.0.4"]}}
+
+    cloud.calls()
+    assert changes(cloud.run(count=3)) == 0
+    assert [call["module"] for call in cloud.calls()] == [
+        "ec2like_instance",
+        "ec2like_instance",
+        "ipvs_service",
+        "ipvs_restore",
+    ]
+    assert changes(cloud.run("--check", count=3)) == 0
+
+
+def test_who_leaves_is_drained_then_taken_off_then_terminated(cloud: Cloud) -> None:
+    cloud.run(count=3)
+    state = cloud.read()
+    # A dest that nobody of the pool is has to go, too, and connections end one by one with each look at them.
+    state["services"][KEY]["10.9.9.9:80"] = {"weight": 7, "forwarding": "direct"}
+    cloud.write({**state, "connections": {"10.80.0.2": 50, "10.80.0.3": 2, "10.80.0.4": 1}})
+    cloud.calls()
+
+    assert changes(cloud.run("--check", count=1)) > 0
+    assert cloud.read()["services"] == state["services"]
+    assert cloud.read()["instances"] == state["instances"]
+    cloud.calls()
+
+    cloud.run(count=1)
+    after = cloud.read()
+    assert [one["private_ip_address"] for one in after["instances"]] == ["10.80.0.2"]
+    assert list(after["services"][KEY]) == ["10.80.0.2:80"]
+    assert after["declarations"] == {"pool-web": {KEY: ["10.80.0.2"]}}
+
+    asked = [call for call in cloud.calls() if not call["check"]]
+    leaving = [f"i-{number:017x}" for number in (2, 3)]
+    weights = [{d["address"]: d["weight"] for d in one["params"].get("dests", [])} for one in asked]
+    drained = weights.index({"10.80.0.3": 0, "10.80.0.4": 0})
+    looks = [number for number, one in enumerate(asked) if one["module"] == "ipvs_info"]
+    removed = weights.index({"10.80.0.2": 1, "10.9.9.9": 7})
+    assert asked[removed]["params"]["purge_dests"]
+    terminated = next(n for n, one in enumerate(asked) if one["params"].get("instance_ids") == leaving)
+    assert looks[0] < drained < looks[1] <= looks[-1] < removed < terminated
+    assert len(looks) == 3
+
+
+def test_a_connection_that_does_not_end_is_waited_for_only_so_long(cloud: Cloud) -> None:
+    cloud.run(count=2)
+    cloud.write({**cloud.read(), "connections": {"10.80.0.3": 1000}})
+    cloud.run(count=1, drain_timeout=2)
+    state = cloud.read()
+    assert len(state["instances"]) == 1
+    assert list(state["services"][KEY]) == ["10.80.0.2:80"]
+    assert state["connections"]["10.80.0.3"] < 1000
+
+
+def test_absent_leaves_nothing_and_touches_no_other_pool(cloud: Cloud) -> None:
+    cloud.run(count=1)
+    cloud.run(count=1, name="mail", service={"fwmark": 7}, port=25)
+    state = cloud.read()
+    assert state["services"]["ipv4 mark 7"] == {"10.80.0.3:25": {"weight": 1, "forwarding": "masquerade"}}
+    cloud.run(state="absent")
+    left = cloud.read()
+    assert [one["tags"]["pool"] for one in left["instances"]] == ["mail"]
+    assert list(left["declarations"]) == ["pool-mail"]
+    assert changes(cloud.run(state="absent")) == 0
+
+
+@pytest.mark.parametrize(
+    ("pool", "sentence"),
+    [
+        ({"name": "no/path"}, 'the name "no/path" cannot be used'),
+        ({"count": -1}, "the count -1 of the pool web is out of range"),
+        ({"count": "many"}, "count"),
+        ({"scheduller": "rr"}, "scheduller"),
+        ({"service": {"address": "192.0.2.1"}}, "state its address and port, or its fwmark"),
+        ({"service": {"fwmark": 7}}, "state 1 to 65535"),
+        ({"image_id": ""}, "has no image_id"),
+        ({"kvm_host": "nowhere"}, 'the kvm_host "nowhere" of the pool web is not in the inventory'),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_said_before_anything_is_asked(
+    cloud: Cloud, pool: dict[str, Any], sentence: str
+) -> None:
+    assert sentence in " ".join(cloud.run(ends=2, **pool).split())
+    assert cloud.calls() == []
