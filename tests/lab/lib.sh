@@ -23,17 +23,27 @@ need() {  # need PROGRAM...: all of them, or one sentence that names those that 
     [[ ${#missing[@]} -eq 0 ]] || die "these programs are missing: ${missing[*]}; script/bootstrap installs them"
 }
 
-# A key over the files that make an image: the image is rebuilt when one of them changes.
-input_key() { cat "$@" | sha256sum | cut -c1-64; }
+# A key over what makes an image, files and the functions here: the image is rebuilt when one of them changes.
+input_key() { { cat "$@"; declare -f fetch_packages module_files make_initramfs; } | sha256sum | cut -c1-64; }
 
 up_to_date() {  # up_to_date IMAGE KEY
     [[ -s $1 && -f $1.key && $(<"$1.key") == "$2" ]]
 }
 
-run_quietly() {  # run_quietly LOG COMMAND...: shows the end of the log only when the command fails
-    local log=$1
+# Shows the end of the log only when the command fails, and meanwhile a sign of life.
+run_quietly() {  # run_quietly LOG COMMAND...
+    local log=$1 process next=$((SECONDS + 5))
     shift
-    "$@" >"$log" 2>&1 || { tail -n 30 "$log" >&2; die "failed: $1 (the whole log: $log)"; }
+    "$@" >"$log" 2>&1 &
+    process=$!
+    while kill -0 "$process" 2>/dev/null; do
+        sleep 0.1
+        if [[ $SECONDS -ge $next ]]; then
+            say "  ... $(tail -n 1 "$log" | cut -c1-90)"
+            next=$((SECONDS + 5))
+        fi
+    done
+    wait "$process" || { tail -n 30 "$log" >&2; die "failed: $1 (the whole log: $log)"; }
 }
 
 # Downloads packages through the machine's own apt sources and unpacks them; installs nothing.
@@ -51,7 +61,7 @@ fetch_packages() {  # fetch_packages DIRECTORY PACKAGE...
 # Debian's kernel for virtual machines, its modules, and a static busybox: $CACHE/kernel/{vmlinuz,version,tree}
 ensure_kernel() {
     local key work package version
-    key=$(input_key "$LAB_DIR/lib.sh" "$LAB_DIR/initramfs/init")
+    key=$(input_key "$LAB_DIR/initramfs/init")
     up_to_date "$CACHE/kernel/vmlinuz" "$key" && return
     need apt-get apt-cache dpkg-deb depmod modprobe
     say "kernel: downloading Debian's linux-image-cloud-amd64 and busybox-static"
