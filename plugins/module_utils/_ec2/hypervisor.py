@@ -157,21 +157,24 @@ class Hypervisor:
             domain.setMetadata(element, metadata_xml(instance), METADATA_KEY, METADATA_URI, flags)
 
     def start(self, instance_id: str) -> None:
-        """Start the machine; returns when it exists, not when its guest is ready."""
+        """Start the machine, which from then on comes back when the host reboots; does not wait for its guest."""
         with self._attempt(f"start the instance {instance_id}"):
             domain = self._domain(instance_id)
+            domain.setAutostart(True)
             self._towards(True, domain, domain.create)
 
     def press_power_button(self, instance_id: str) -> None:
         """Ask the guest to power off; returns at once."""
         with self._attempt(f"ask the instance {instance_id} to shut down"):
             domain = self._domain(instance_id)
+            domain.setAutostart(False)
             self._towards(False, domain, domain.shutdown)
 
     def power_off(self, instance_id: str) -> None:
         """Take the machine away as it is; one that has none already is well."""
         with self._attempt(f"power off the instance {instance_id}"):
             domain = self._domain(instance_id)
+            domain.setAutostart(False)
             self._towards(False, domain, domain.destroy)
 
     def _towards(self, active: bool, subject: Any, act: Callable[[], Any]) -> None:

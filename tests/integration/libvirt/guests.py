@@ -26,7 +26,8 @@ class Cloud:
         host.ok("ec2like_image", store=store, name="guest", path=str(image))
 
     def params(self, **stated: Any) -> dict[str, Any]:
-        return {"store": self.store, "image_id": "guest", "accel": "tcg", "wait": False, **SMALL, **stated}
+        merged = {"store": self.store, "image_id": "guest", "accel": "tcg", "wait": False, **SMALL, **stated}
+        return {name: value for name, value in merged.items() if value is not None}
 
     def run(self, check: bool = False, **stated: Any) -> dict[str, Any]:
         return self.host.ok("ec2like_instance", check=check, **self.params(**stated))

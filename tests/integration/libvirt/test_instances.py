@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ansible
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
@@ -54,6 +55,8 @@ def test_the_whole_life_of_three_instances(cloud: Cloud) -> None:
     stopped = cloud.both(state="stopped", instance_ids=[first["instance_id"]])["instances"][0]
     assert (stopped["state"]["name"], stopped["state_transition_reason"]) == ("stopped", "User initiated shutdown")
     assert cloud.domains("--state-shutoff") == {first["instance_id"]}
+    # What runs comes back when the host reboots, what is stopped does not.
+    assert cloud.domains("--all", "--autostart") == {second["instance_id"], third["instance_id"]}
     assert cloud.both(state="stopped", instance_ids=[first["instance_id"]])["changed"] is False
     # A stopped instance counts, and running starts it again.
     assert cloud.both(**{**asked, "state": "present"})["changed"] is False
@@ -131,11 +134,13 @@ def test_a_wait_in_vain_says_what_the_console_says(cloud: Cloud) -> None:
     assert "its console's last lines:\n" in failed["msg"]
     assert len(failed["msg"].split("last lines:\n")[1].splitlines()) >= 3
     assert all(character.isprintable() or character == "\n" for character in failed["msg"])
+    # Nobody gets ready who is stopped: the wait ends at once.
+    process = cloud.start(name="a", wait=True, wait_port=81, wait_timeout=600)
+    time.sleep(2)
+    assert process.poll() is None
     cloud.host.virsh("destroy", instance["instance_id"])
-    begun = time.monotonic()
-    failed = cloud.refused(name="a", wait=True, wait_port=80, instance_ids=None, state="present", wait_timeout=60)
-    assert time.monotonic() - begun < 30
-    assert failed
+    failed = json.loads(process.communicate(timeout=20)[0])
+    assert "is stopped instead of running" in failed["msg"]
 
 
 def test_two_runs_at_once_make_exactly_three(cloud: Cloud) -> None:
@@ -184,12 +189,19 @@ def test_without_libvirtd_it_says_so(cloud: Cloud) -> None:
 
 
 def test_without_permission_it_says_so(cloud: Cloud) -> None:
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp"]
+    # A user of the host's, who can read what the module is made of, but not the tests' directories.
+    place = "/run/nobody"
+    collection = f"{place}/ansible_collections/pocket/cloud"
+    cloud.host.run(["mkdir", "-p", collection])
+    cloud.host.run(["cp", "-rL", Path(ansible.__file__).parent, place])
+    cloud.host.run(["cp", "-rL", MODULES.parent, collection])
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp", f"PYTHONPATH={place}"]
     for name, params in (("ec2like_instance_info", {}), ("ec2like_instance", cloud.params(name="a"))):
-        text = arguments({**params, "store": cloud.store}, check=True)
-        done = cloud.host.run([*nobody, PYTHON, MODULES / f"{name}.py"], text=text, check=False)
-        failed = json.loads(done.stdout)
-        assert failed["failed"]
-        assert "ermission" in failed["msg"]
-        assert "become" in failed["msg"]
-        assert "Traceback" not in done.stdout + done.stderr
+        for check in (True, False):
+            text = arguments({**params, "store": cloud.store}, check)
+            done = cloud.host.run([*nobody, PYTHON, f"{collection}/plugins/modules/{name}.py"], text=text, check=False)
+            failed = json.loads(done.stdout)
+            assert failed["failed"]
+            assert "ermission" in failed["msg"]
+            assert "become" in failed["msg"]
+            assert "Traceback" not in done.stdout + done.stderr
