@@ -13,7 +13,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -59,48 +58,41 @@ def _lost(item: pytest.Item, account: str) -> pytest.TestReport:
 
 
 _RELAY = pytest.StashKey[Relay]()
+_CONFIGS: list[pytest.Config] = []  # a hook that reports gets none
 
 
-if INSIDE:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _CONFIGS.append(config)
+    reason = None if INSIDE else uml.obstacle()
+    for item in items:
+        if reason and HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-        data = _config[0].hook.pytest_report_to_serializable(config=_config[0], report=report)
+
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if INSIDE or item.get_closest_marker("skip"):
+        return None
+    if _RELAY not in item.session.stash:
+        item.session.stash[_RELAY] = Relay(item.session)
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in item.session.stash[_RELAY].reports_of(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if INSIDE:
+        config = _CONFIGS[0]
+        data = config.hook.pytest_report_to_serializable(config=config, report=report)
         with uml.REPORTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(data) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
-    _config: list[pytest.Config] = []
 
-    def pytest_collection_modifyitems(config: pytest.Config) -> None:
-        _config.append(config)
-
-else:
-
-    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-        reason = uml.obstacle()
-        if reason:
-            for item in items:
-                if HERE in item.path.parents:
-                    item.add_marker(pytest.mark.skip(reason=reason))
-
-    def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-        if item.get_closest_marker("skip"):
-            return None
-        relay = item.session.stash.setdefault(_RELAY, None)
-        if relay is None:
-            relay = item.session.stash[_RELAY] = Relay(item.session)
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in relay.reports_of(item):
-            item.ihook.pytest_runtest_logreport(report=report)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-        return True
-
-    def pytest_sessionfinish(session: pytest.Session) -> None:
-        relay = session.stash.get(_RELAY, None)
-        if relay is not None:
-            relay.close()
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _RELAY in session.stash:
+        session.stash[_RELAY].close()
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +115,3 @@ def director(interpreter: Interpreter, _ipvs: None) -> Iterator[Director]:
     director.clear()
     yield director
     director.clear()
-
-
-@pytest.fixture
-def nothing_stays(_ipvs: None) -> Iterator[Any]:
-    yield
-    subprocess.run(["ipvsadm", "-C"], check=True)

@@ -24,7 +24,7 @@ INIT = ROOT / "tests" / "lab" / "uml" / "init"
 INSIDE = "POCKET_CLOUD_INSIDE_UML"
 REPORTS = Path("/exchange/reports")
 MEMORY = "768M"
-SILENCE = 120  # seconds without a report after which the kernel counts as hung
+SILENCE = 240  # seconds without a report after which the kernel counts as hung
 
 NEEDED = {
     "linux.uml": "user-mode-linux",

@@ -51,7 +51,7 @@ def execute_as(request: dict) -> dict:
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answers:
-        answer = json.loads(answers.read())
+        answer: dict = json.loads(answers.read())
     os.waitpid(child, 0)
     return answer
 

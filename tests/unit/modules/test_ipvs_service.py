@@ -120,8 +120,7 @@ def test_nothing_is_opened_for_a_bad_request(refused, kernel: MemoryKernel):
 
 
 def test_one_bad_dest_among_many_writes_nothing(refused, kernel: MemoryKernel):
-    dests = [{"address": f"10.0.0.{number}"} for number in range(1, 200)]
-    dests[150]["port"] = 8080
+    dests = [{"address": f"10.0.0.{number}", "port": 8080 if number == 151 else 80} for number in range(1, 200)]
     assert "port of dest 10.0.0.151:8080 is 8080" in refused(**WEB, dests=dests)
     assert kernel.writes == []
 

@@ -18,7 +18,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declaration imp
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import ServiceKey
 
 WEB = {"address": "192.0.2.10", "port": 80}
-KEY = ServiceKey(**WEB)
+KEY = ServiceKey(address="192.0.2.10", port=80)
 
 
 def sentence(function, *arguments):
