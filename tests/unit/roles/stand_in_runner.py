@@ -1,7 +1,7 @@
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for the runner in a copy of the collection: the modules keep their argument specs, and act on one JSON file.
+"""Stands in for the runner in a copy of the collection: modules keep their argument specs, and act on one JSON file.
 
 So a role's tasks run for real, by ansible-playbook, and what they asked for in which order can be looked at.
 """
@@ -49,7 +49,11 @@ def ec2like_instance(params: dict[str, Any], state: State, check: bool) -> dict[
     while params["exact_count"] is not None and len(meant) < params["exact_count"]:
         state["launched"] += 1
         number = state["launched"]
-        made = {"instance_id": f"i-{number:017x}", "private_ip_address": f"10.80.0.{number + 1}", "tags": params["tags"]}
+        made = {
+            "instance_id": f"i-{number:017x}",
+            "private_ip_address": f"10.80.0.{number + 1}",
+            "tags": params["tags"],
+        }
         state["instances"].append(made)
         meant.append(made)
     return {"instances": was if check else meant, "terminated_ids": [one["instance_id"] for one in gone]}
