@@ -52,14 +52,10 @@ def clean(_ipvs: None) -> Iterator[None]:
 
 def play(path: Path, *options: str) -> tuple[str, str]:
     """The whole output, and what the recap says of changes."""
+    settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", "HOME": str(path.parent)}
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), *options, str(path)],
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_NOCOLOR": "1",
-            "HOME": str(path.parent),
-        },
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,

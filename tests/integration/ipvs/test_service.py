@@ -88,13 +88,11 @@ def test_persistence_engine_and_one_packet(director: Director):
     assert saved() == ["-A -u 192.0.2.10:5060 -s rr"]
 
 
-@pytest.mark.parametrize(
-    "scheduler", ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"]
-)
-def test_schedulers(director: Director, scheduler: str):
-    results = director.interpreter.run("ipvs_service", {**WEB, "scheduler": scheduler})
-    assert results["service"]["scheduler"] == scheduler
-    assert saved() == [f"-A -t 192.0.2.10:80 -s {scheduler}"]
+def test_every_scheduler_of_the_kernel(director: Director):
+    for scheduler in ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"):
+        results = director.interpreter.run("ipvs_service", {**WEB, "scheduler": scheduler})
+        assert results["service"]["scheduler"] == scheduler
+        assert saved() == [f"-A -t 192.0.2.10:80 -s {scheduler}"]
 
 
 def test_dests_with_and_without_purge(director: Director):
@@ -116,6 +114,7 @@ def test_dests_with_and_without_purge(director: Director):
 
 
 def test_many_dests_take_several_sends(director: Director):
+    dests: list[dict[str, Any]]
     dests = [{"address": f"10.0.{n // 250}.{n % 250 + 1}", "forwarding": "masquerade"} for n in range(300)]
     director.service(**WEB, dests=dests)
     assert len(saved()) == 301
