@@ -1,0 +1,108 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import lifecycle
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, KvmHost
+from ansible_collections.pocket.cloud.tests.unit.support import execute
+
+
+class Guests:
+    """Takes the place of starting: a guest asks for its address a moment after its start, if it ever does."""
+
+    def __init__(self, host: KvmHost, silent: bool = False) -> None:
+        self.hypervisor = host.hypervisor
+        self.start = host.hypervisor.start
+        self.silent = silent
+        self.guard = threading.Lock()
+        self.booting = 0
+        self.most = 0
+
+    def __call__(self, instance_id: str) -> None:
+        with self.guard:
+            leases = list(self.hypervisor.given)
+            self.start(instance_id)
+            (fresh,) = [lease for lease in self.hypervisor.given if lease not in leases]
+            self.hypervisor.given = leases
+            self.booting += 1
+            self.most = max(self.most, self.booting)
+
+        def ask() -> None:
+            with self.guard:
+                self.hypervisor.given.append(fresh)
+                self.booting -= 1
+
+        if not self.silent:
+            threading.Timer(0.05, ask).start()
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KvmHost:
+    return KvmHost(tmp_path, monkeypatch)
+
+
+def stopped(host: KvmHost, count: int, accel: str) -> list[Instance]:
+    execute(host.task, {**PARAMS, "exact_count": count, "tags": {"pool": "web"}, "accel": accel, "wait": False})
+    execute(host.task, {**PARAMS, "tags": {"pool": "web"}, "state": "stopped"})
+    return host.hypervisor.instances()
+
+
+def test_emulated_guests_boot_a_few_at_a_time(host: KvmHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    instances = stopped(host, 8, "tcg")
+    guests = Guests(host)
+    monkeypatch.setattr(host.hypervisor, "start", guests)
+    assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
+    assert {one.state for one in host.hypervisor.instances()} == {"running"}
+    assert 1 <= guests.most <= lifecycle.BOOTING
+
+
+def test_few_or_accelerated_guests_are_not_held_up(host: KvmHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    instances = stopped(host, 8, "kvm")
+    monkeypatch.setattr(host.hypervisor, "start", Guests(host, silent=True))
+    begun = time.monotonic()
+    assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
+    few = [replace(one, accel="tcg") for one in instances[: lifecycle.BOOTING]]
+    host.hypervisor.running.clear()
+    assert Lifecycle(host.hypervisor, host.store, threads=4).start(few) == []
+    assert time.monotonic() - begun < 5
+
+
+def test_a_guest_that_never_speaks_does_not_hold_up_the_others_for_ever(
+    host: KvmHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instances = stopped(host, 5, "tcg")
+    monkeypatch.setattr(lifecycle, "BOOT_PATIENCE", 0.1)
+    monkeypatch.setattr(host.hypervisor, "start", Guests(host, silent=True))
+    assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
+    assert {one.state for one in host.hypervisor.instances()} == {"running"}
+
+
+def test_the_power_button_is_pressed_again_for_a_guest_that_was_still_booting(
+    host: KvmHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(host.task, {**PARAMS, "name": "a"})
+    (instance,) = host.hypervisor.instances()
+    presses: list[str] = []
+    press = host.hypervisor.press_power_button
+
+    def second_counts(instance_id: str) -> None:
+        presses.append(instance_id)
+        if len(presses) > 1:
+            press(instance_id)
+
+    monkeypatch.setattr(lifecycle, "PRESS_INTERVAL", 0.3)
+    monkeypatch.setattr(host.hypervisor, "press_power_button", second_counts)
+    assert Lifecycle(host.hypervisor, host.store).stop([instance], 30) == []
+    assert len(presses) == 2
+    (after,) = host.hypervisor.instances()
+    assert (after.state, after.state_reason) == ("stopped", "User initiated shutdown")
