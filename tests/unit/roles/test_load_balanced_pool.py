@@ -112,7 +112,7 @@ class Cloud:
         ]
         addresses = [str(one["private_ip_address"]) for one in instances if one["tags"] == {"pool": "web"}]
         services = {KEY: {f"{address}:80": MEMBER for address in addresses}, **more.pop("services", {})}
-        declarations = {f"pool-{pool}": {} for pool in pools}
+        declarations: dict[str, Any] = {f"pool-{pool}": {} for pool in pools}
         state = {"instances": instances, "services": services, "declarations": declarations, "launched": len(pools)}
         self.write({**self.read(), **state, **more})
 
