@@ -17,7 +17,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -89,16 +89,15 @@ class Store:
             descriptor = _open(self.root / name, 0o600)
         except OSError as error:
             raise self._cannot("open", self.root / name, error) from error
-        with open(descriptor, "r+") as stream:
+        try:
             self._acquire(descriptor, timeout)
-            stream.truncate()
-            stream.write(f"{os.getpid()}\n")
-            stream.flush()
+            _note(descriptor, f"{os.getpid()}\n")
             try:
                 yield
             finally:
-                stream.seek(0)
-                stream.truncate()
+                _note(descriptor, "")
+        finally:
+            os.close(descriptor)
 
     def _acquire(self, descriptor: int, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -313,6 +312,13 @@ class Store:
 
 def _open(path: Path, mode: int) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+def _note(descriptor: int, text: str) -> None:
+    """Write who holds a lock into its file; on a full disk the lock holds all the same."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
 
 
 def _exists(path: Path) -> bool:

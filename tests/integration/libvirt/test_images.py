@@ -36,7 +36,28 @@ import sys
 from {PACKAGE} import store
 print(*(image.name for image in store.Store(sys.argv[1]).images()), sep=chr(10))
 """
-SERVER = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000, bind='127.0.0.1')"
+# Serves the directory it is started in on port 8000, and over TLS with the certificate of its own making on 8443.
+SERVER = """
+import http.server, ssl, threading
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != "/to-a-file":
+            return super().do_GET()
+        self.send_response(302)
+        self.send_header("Location", "file:///var/lib/disks/guest.qcow2")
+        self.end_headers()
+plain = http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Handler)
+secure = http.server.ThreadingHTTPServer(("127.0.0.1", 8443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/run/certificate.pem")
+secure.socket = context.wrap_socket(secure.socket, server_side=True)
+threading.Thread(target=secure.serve_forever, daemon=True).start()
+plain.serve_forever()
+"""
+CERTIFICATE = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 "
+    "-keyout /run/key.pem -out /run/cert.pem && cat /run/key.pem /run/cert.pem > /run/certificate.pem"
+)
 
 
 class Images:
@@ -251,6 +272,7 @@ def test_killed_in_the_middle_of_the_copy(store_images: Images, guest_disk: Path
 @pytest.fixture
 def url(bare_host: Host, disks: Path) -> Iterator[str]:
     """Where a web server on the host's loopback serves DISKS."""
+    bare_host.run(["sh", "-c", CERTIFICATE])
     server = bare_host.popen(["env", "-C", DISKS, PYTHON, "-c", SERVER], stdout=-3, stderr=-3)
     wait_until("the web server", lambda: bare_host.http("127.0.0.1", 8000) is not None)
     yield "http://127.0.0.1:8000"
@@ -273,13 +295,32 @@ def test_a_url_is_fetched_once_and_checked(store_images: Images, guest_disk: Pat
     assert not store_images.ok(url=f"{url}/guest.qcow2", checksum=checksum)["changed"]
 
 
-def test_a_url_that_answers_otherwise_is_named(store_images: Images, disks: Path, url: str) -> None:
-    for address, problem in ((f"{url}/missing", "404"), ("http://127.0.0.1:1/disk", "refused")):
-        stated = {"url": address, "checksum": "sha256:" + "1" * 64}
-        message = store_images.host.refused("ec2like_image", name="web", store=store_images.store, **stated)["msg"]
+def test_a_url_that_answers_otherwise_is_named(store_images: Images, guest_disk: Path, url: str) -> None:
+    for address, problem in (
+        (f"{url}/missing", "404"),
+        ("http://127.0.0.1:1/disk", "refused"),
+        (f"{url}/to-a-file", "not allowed"),
+        ("https://127.0.0.1:8443/guest.qcow2", "certificate verify failed"),
+    ):
+        stated = {"name": "web", "store": store_images.store, "url": address, "checksum": sha256(guest_disk)}
+        message = store_images.host.refused("ec2like_image", **stated)["msg"]
         assert address in message
         assert problem in message
     assert store_images.in_store() == []
+
+
+def test_a_certificate_that_the_host_trusts_will_do(store_images: Images, guest_disk: Path, url: str) -> None:
+    host = store_images.host
+    stated = {
+        "name": "web",
+        "store": store_images.store,
+        "url": "https://127.0.0.1:8443/guest.qcow2",
+        "checksum": sha256(guest_disk),
+    }
+    command = ["env", "SSL_CERT_FILE=/run/cert.pem", PYTHON, str(MODULES / "ec2like_image.py")]
+    done = json.loads(host.run(command, text=arguments(stated)).stdout)
+    assert done["changed"]
+    assert store_images.registered() == ["web"]
 
 
 def test_libvirtd_need_not_run_to_register_an_image(store_images: Images, guest_disk: Path) -> None:
