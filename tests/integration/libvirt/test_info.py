@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import COLLECTIONS, PYTHON, Host
 
 PLAY = """
@@ -47,8 +47,8 @@ PLAY = """
 
 
 @pytest.fixture
-def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, guest_image)
+def cloud(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, idle_image(tmp_path))
     yield made
     made.run(state="terminated", filters={"tag-key": "*"})
     made.assert_nothing_left()

@@ -14,7 +14,7 @@ from typing import Any
 import ansible
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import MODULES, PYTHON, Host, arguments
 
 WEB = {"pool": "web"}
@@ -22,7 +22,18 @@ WEB = {"pool": "web"}
 
 @pytest.fixture
 def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, guest_image)
+    """Where guests boot and answer."""
+    yield from clean_cloud(host, store, guest_image)
+
+
+@pytest.fixture
+def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    """Where machines run, but nothing in them."""
+    yield from clean_cloud(host, store, idle_image(tmp_path))
+
+
+def clean_cloud(host: Host, store: str, image: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, image)
     yield made
     ids = sorted(made.domains())
     made.run(state="terminated", instance_ids=[one for one in ids if one.startswith("i-")])
@@ -95,27 +106,27 @@ def assert_answers(cloud: Cloud, instance: dict[str, Any], boots: int) -> None:
     assert cloud.host.http(address, path="/boots") == str(boots)
 
 
-def test_what_libvirt_holds_comes_back_unharmed(cloud: Cloud) -> None:
+def test_what_libvirt_holds_comes_back_unharmed(idle: Cloud) -> None:
     tags = {"a<b>&'\"": "<&\"'> ü €  two  spaces ", "émoji 🐧": "", "x": "]]>--"}
     asked = {"name": " <b>&amp; ", "tags": tags, "user_data": "#!/bin/sh\n: <ü>\n"}
-    instance = cloud.both(**asked)["instances"][0]
+    instance = idle.both(**asked)["instances"][0]
     assert instance["tags"] == {**tags, "Name": " <b>&amp; "}
-    assert cloud.both(**asked)["changed"] is False
-    found = cloud.host.ok("ec2like_instance_info", store=cloud.store, filters={"tag:x": "]]>--", "tag-key": "émoji ?"})
+    assert idle.both(**asked)["changed"] is False
+    found = idle.host.ok("ec2like_instance_info", store=idle.store, filters={"tag:x": "]]>--", "tag-key": "émoji ?"})
     assert [one["tags"] for one in found["instances"]] == [instance["tags"]]
-    more = cloud.both(instance_ids=[instance["instance_id"]], tags={"x": "&lt;"}, purge_tags=True)
+    more = idle.both(instance_ids=[instance["instance_id"]], tags={"x": "&lt;"}, purge_tags=True)
     assert more["instances"][0]["tags"] == {"Name": " <b>&amp; ", "x": "&lt;"}
     # User data is nowhere but in the seed, which others cannot read.
-    seed = cloud.host.path(cloud.store) / "instances" / instance["instance_id"] / "seed.iso"
+    seed = idle.host.path(idle.store) / "instances" / instance["instance_id"] / "seed.iso"
     assert seed.stat().st_mode & 0o077 == 0
-    assert ": <ü>" not in cloud.host.virsh("dumpxml", instance["instance_id"])
+    assert ": <ü>" not in idle.host.virsh("dumpxml", instance["instance_id"])
 
 
-def test_a_guest_that_hears_no_power_button_is_powered_off(cloud: Cloud) -> None:
-    launched = cloud.run(name="a")
-    stopped = cloud.both(name="a", state="stopped", stop_timeout=0)["instances"][0]
+def test_a_guest_that_hears_no_power_button_is_powered_off(idle: Cloud) -> None:
+    launched = idle.run(name="a")
+    stopped = idle.both(name="a", state="stopped", stop_timeout=0)["instances"][0]
     assert "powered off" in stopped["state_transition_reason"]
-    assert cloud.domains("--state-shutoff") == set(launched["instance_ids"])
+    assert idle.domains("--state-shutoff") == set(launched["instance_ids"])
 
 
 def test_a_wait_in_vain_says_what_the_console_says(cloud: Cloud) -> None:
@@ -143,12 +154,12 @@ def test_a_wait_in_vain_says_what_the_console_says(cloud: Cloud) -> None:
     assert "is stopped instead of running" in failed["msg"]
 
 
-def test_two_runs_at_once_make_exactly_three(cloud: Cloud) -> None:
-    processes = [cloud.start(exact_count=3, tags=WEB) for _number in range(2)]
+def test_two_runs_at_once_make_exactly_three(idle: Cloud) -> None:
+    processes = [idle.start(exact_count=3, tags=WEB) for _number in range(2)]
     results = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
     assert sorted(result["changed"] for result in results) == [False, True]
     assert set(results[0]["instance_ids"]) == set(results[1]["instance_ids"])
-    cloud.assert_whole(3)
+    idle.assert_whole(3)
 
 
 @pytest.mark.parametrize(
@@ -167,39 +178,39 @@ def test_two_runs_at_once_make_exactly_three(cloud: Cloud) -> None:
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    cloud: Cloud, stated: dict[str, Any], said: str, code: str | None
+    idle: Cloud, stated: dict[str, Any], said: str, code: str | None
 ) -> None:
-    failed = cloud.refused(**stated)
+    failed = idle.refused(**stated)
     assert said in failed["msg"]
     assert failed.get("error_code") == code
     assert "\n" not in failed["msg"]
-    cloud.assert_nothing_left()
+    idle.assert_nothing_left()
 
 
-def test_without_libvirtd_it_says_so(cloud: Cloud) -> None:
-    cloud.host.stop_libvirtd()
+def test_without_libvirtd_it_says_so(idle: Cloud) -> None:
+    idle.host.stop_libvirtd()
     try:
-        failed = cloud.refused(name="a")
+        failed = idle.refused(name="a")
         assert "libvirtd isn't running" in failed["msg"]
         assert "systemctl start libvirtd" in failed["msg"]
-        assert "isn't running" in cloud.host.refused("ec2like_instance_info", store=cloud.store)["msg"]
-        assert "isn't running" in cloud.host.refused("ec2like_network", store=cloud.store)["msg"]
+        assert "isn't running" in idle.host.refused("ec2like_instance_info", store=idle.store)["msg"]
+        assert "isn't running" in idle.host.refused("ec2like_network", store=idle.store)["msg"]
     finally:
-        cloud.host.start_libvirt()
+        idle.host.start_libvirt()
 
 
-def test_without_permission_it_says_so(cloud: Cloud) -> None:
+def test_without_permission_it_says_so(idle: Cloud) -> None:
     # A user of the host's, who can read what the module is made of, but not the tests' directories.
     place = "/run/nobody"
     collection = f"{place}/ansible_collections/pocket/cloud"
-    cloud.host.run(["mkdir", "-p", collection])
-    cloud.host.run(["cp", "-rL", Path(ansible.__file__).parent, place])
-    cloud.host.run(["cp", "-rL", MODULES.parent, collection])
+    idle.host.run(["mkdir", "-p", collection])
+    idle.host.run(["cp", "-rL", Path(ansible.__file__).parent, place])
+    idle.host.run(["cp", "-rL", MODULES.parent, collection])
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp", f"PYTHONPATH={place}"]
-    for name, params in (("ec2like_instance_info", {}), ("ec2like_instance", cloud.params(name="a"))):
+    for name, params in (("ec2like_instance_info", {}), ("ec2like_instance", idle.params(name="a"))):
         for check in (True, False):
-            text = arguments({**params, "store": cloud.store}, check)
-            done = cloud.host.run([*nobody, PYTHON, f"{collection}/plugins/modules/{name}.py"], text=text, check=False)
+            text = arguments({**params, "store": idle.store}, check)
+            done = idle.host.run([*nobody, PYTHON, f"{collection}/plugins/modules/{name}.py"], text=text, check=False)
             failed = json.loads(done.stdout)
             assert failed["failed"]
             assert "ermission" in failed["msg"]

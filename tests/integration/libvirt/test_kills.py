@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
 
 WEB = {"pool": "web"}
 
 
 @pytest.fixture
-def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, guest_image)
+def cloud(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, idle_image(tmp_path))
     yield made
     made.run(state="terminated", filters={"tag-key": "*"})
     made.assert_nothing_left()
@@ -26,12 +26,13 @@ def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
 
 
 def test_killed_in_a_launch(cloud: Cloud) -> None:
+    took = cloud.duration(exact_count=3, tags=WEB)
+    cloud.run(state="terminated", tags=WEB)
     killed, partial = 0, 0
-    for tenths in range(3, 20, 2):
-        killed += cloud.killed_after(tenths / 10, exact_count=3, tags=WEB)
-        there = len(cloud.domains())
+    for tenths in range(3, 10):
+        killed += cloud.killed_after(took * tenths / 10, exact_count=3, tags=WEB)
         partial += any('phase="launching"' in cloud.host.virsh("dumpxml", one) for one in cloud.domains())
-        if tenths % 4 == 1 and there:  # whatever run comes next clears what is left
+        if tenths % 2:  # whatever run comes next clears what is left
             cloud.run(state="terminated", filters={"tag:pool": "web"})
             cloud.assert_nothing_left()
         result = cloud.run(exact_count=3, tags=WEB)
@@ -40,22 +41,24 @@ def test_killed_in_a_launch(cloud: Cloud) -> None:
         assert cloud.run(exact_count=3, tags=WEB)["changed"] is False
         cloud.run(state="terminated", tags=WEB)
         cloud.assert_nothing_left()
-    assert killed >= 5
-    assert partial >= 2, "no run was killed in the middle of a launch"
+    assert killed >= 4
+    assert partial >= 1, "no run was killed in the middle of a launch"
 
 
 def test_killed_in_a_termination(cloud: Cloud) -> None:
+    ids = cloud.run(exact_count=3, tags=WEB)["instance_ids"]
+    took = cloud.duration(state="terminated", instance_ids=ids)
     killed, partial = 0, 0
-    for tenths in range(3, 16, 2):
+    for tenths in range(3, 10):
         ids = cloud.run(exact_count=3, tags=WEB)["instance_ids"]
-        killed += cloud.killed_after(tenths / 10, state="terminated", instance_ids=ids)
+        killed += cloud.killed_after(took * tenths / 10, state="terminated", instance_ids=ids)
         partial += any('phase="terminating"' in cloud.host.virsh("dumpxml", one) for one in cloud.domains())
         result = cloud.run(state="terminated", instance_ids=ids)
         assert {one["state"]["name"] for one in result["instances"]} == {"terminated"}
         assert {one["instance_id"] for one in result["instances"]} == set(ids)
         cloud.assert_nothing_left()
-        assert cloud.run(state="terminated", instance_ids=ids)["changed"] is False
-    assert killed >= 3
+    assert cloud.run(state="terminated", instance_ids=ids)["changed"] is False
+    assert killed >= 4
     assert partial >= 1, "no run was killed in the middle of a termination"
 
 
