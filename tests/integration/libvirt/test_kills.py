@@ -29,10 +29,10 @@ def test_killed_in_a_launch(cloud: Cloud) -> None:
     took = cloud.duration(exact_count=3, tags=WEB)
     cloud.run(state="terminated", tags=WEB)
     killed, partial = 0, 0
-    for tenths in range(3, 10):
+    for tenths in (3, 5, 6, 7, 8):
         killed += cloud.killed_after(took * tenths / 10, exact_count=3, tags=WEB)
         partial += any('phase="launching"' in cloud.host.virsh("dumpxml", one) for one in cloud.domains())
-        if tenths % 2:  # whatever run comes next clears what is left
+        if tenths in (5, 7):  # whatever run comes next clears what is left
             cloud.run(state="terminated", filters={"tag:pool": "web"})
             cloud.assert_nothing_left()
         result = cloud.run(exact_count=3, tags=WEB)
@@ -41,7 +41,7 @@ def test_killed_in_a_launch(cloud: Cloud) -> None:
         assert cloud.run(exact_count=3, tags=WEB)["changed"] is False
         cloud.run(state="terminated", tags=WEB)
         cloud.assert_nothing_left()
-    assert killed >= 4
+    assert killed >= 3
     assert partial >= 1, "no run was killed in the middle of a launch"
 
 
@@ -49,7 +49,7 @@ def test_killed_in_a_termination(cloud: Cloud) -> None:
     ids = cloud.run(exact_count=3, tags=WEB)["instance_ids"]
     took = cloud.duration(state="terminated", instance_ids=ids)
     killed, partial = 0, 0
-    for tenths in range(3, 10):
+    for tenths in (3, 5, 6, 7, 8):
         ids = cloud.run(exact_count=3, tags=WEB)["instance_ids"]
         killed += cloud.killed_after(took * tenths / 10, state="terminated", instance_ids=ids)
         partial += any('phase="terminating"' in cloud.host.virsh("dumpxml", one) for one in cloud.domains())
@@ -58,7 +58,7 @@ def test_killed_in_a_termination(cloud: Cloud) -> None:
         assert {one["instance_id"] for one in result["instances"]} == set(ids)
         cloud.assert_nothing_left()
     assert cloud.run(state="terminated", instance_ids=ids)["changed"] is False
-    assert killed >= 4
+    assert killed >= 3
     assert partial >= 1, "no run was killed in the middle of a termination"
 
 
