@@ -166,7 +166,7 @@ class Connection:
 def shares(family: str, count: int) -> Counter[str]:
     """How many of so many new connections each server answered."""
     found: Counter[str] = Counter()
-    for _ in range(count):
+    for _connection in range(count):
         connection = Connection(family)
         found[connection.ask()] += 1
         connection.close()
@@ -176,7 +176,7 @@ def shares(family: str, count: int) -> Counter[str]:
 def udp_shares(family: str, count: int) -> Counter[str]:
     """How many of so many datagrams, each from a port of its own, each server answered."""
     found: Counter[str] = Counter()
-    for _ in range(count):
+    for _connection in range(count):
         with inside("client"):
             sock = socket.socket(socket.AF_INET if family == "ipv4" else socket.AF_INET6, socket.SOCK_DGRAM)
         with sock:

@@ -64,7 +64,7 @@ def test_datagrams(director: Director, family: str):
 
 def test_live_connections_outlive_every_edit(director: Director, family: str):
     director.service(**web(family, scheduler="rr"))
-    alive = [Connection(family) for _ in range(6)]
+    alive = [Connection(family) for _connection in range(6)]
     answers = [connection.ask() for connection in alive]
     assert sorted(answers) == ["one"] * 3 + ["two"] * 3
     edits: list[dict[str, Any]] = [

@@ -18,7 +18,7 @@ import os
 import sys
 import traceback
 
-import pyroute2.netlink.nlsocket  # noqa: F401
+import pyroute2.netlink.nlsocket  # noqa: F401  # pylint: disable=unused-import
 from ansible.module_utils.testing import patch_module_args
 
 MODULES = "ansible_collections.pocket.cloud.plugins.modules."

@@ -249,7 +249,7 @@ def test_killed_in_the_middle_of_the_copy(store_images: Images, guest_disk: Path
     # Large and of incompressible blocks, so that there is a middle of the copy.
     with (guest_disk.parent / "large").open("wb") as stream:
         stream.write(bytes(510) + b"\x55\xaa")
-        for _ in range(200):
+        for _mebibyte in range(200):
             stream.write(os.urandom(1 << 20))
     parameters = {"name": "large", "path": f"{DISKS}/large", "store": store_images.store}
     for delay in (0, 0.02, 0.05, 0.1):

@@ -97,7 +97,7 @@ def ask(url: str, timeout: float = 10.0) -> str:
 def ask_many(url: str, times: int) -> dict[str, int]:
     """How many of the requests each instance answered."""
     counts: collections.Counter[str] = collections.Counter()
-    for _ in range(times):
+    for _request in range(times):
         counts[ask(url)] += 1
     return dict(sorted(counts.items()))
 

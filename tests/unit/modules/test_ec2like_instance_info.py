@@ -53,7 +53,9 @@ def test_filters_are_and_between_names_and_or_within(host: KvmHost) -> None:
 
 
 def test_an_unknown_filter_is_an_error(host: KvmHost) -> None:
-    make = lambda asked: InstanceInfoTask(asked, host.hypervisor, host.store)  # noqa: E731
+    def make(asked: dict[str, Any]) -> InstanceInfoTask:
+        return InstanceInfoTask(asked, host.hypervisor, host.store)
+
     params = {"instance_ids": None, "filters": {"instance-state": "running"}, "uri": "", "store": "/x"}
     failed = refusal(make, params)
     assert failed["error_code"] == "InvalidParameterValue"

@@ -92,7 +92,7 @@ def ipvs_info(params: dict[str, Any], state: State, check: bool) -> dict[str, An
     """Tell the service that the filters name; with each look one connection of each dest ends."""
     dests = []
     for name, dest in state["services"].get(_key(params["filters"]), {}).items():
-        address, _, port = name.partition(":")
+        address, _colon, port = name.partition(":")
         left = state["connections"].get(address, 0)
         dests.append({"address": address, "port": int(port), **dest, "stats": {"active_connections": left}})
         state["connections"][address] = max(0, left - 1)
