@@ -122,7 +122,7 @@ declaration:
     addresses:
       - address: 192.0.2.10/32
         interface: eth0
-path:
+file:
   description: The file that holds the declaration.
   returned: success
   type: str

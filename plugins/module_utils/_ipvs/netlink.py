@@ -258,8 +258,9 @@ def _special_reason(write: Write, code: int) -> str | None:
         return "another program changed the same virtual service at the same time; run the task again"
     if code == errno.EINVAL and write.dest is not None:
         return (
-            f"the kernel does not take {write.dest.key.address} as a real server: it is a broadcast, multicast or "
-            "link-local address there; give an address that this host reaches by unicast"
+            f"the kernel does not take {write.dest.key.address} as a real server, for it is no unicast address there; "
+            "give the address of one host that is not link-local, and note that in a network namespace whose "
+            "interface lo is down the kernel knows no unicast address (ip link set lo up)"
         )
     return None
 

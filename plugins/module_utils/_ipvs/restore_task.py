@@ -122,7 +122,7 @@ class RestoreTask(Task[RestoreState]):
 
     def result(self, plan: Plan, state: RestoreState, applied: bool) -> dict[str, Any]:
         declaration = None if self._remove else {"name": self._declaration.name, **self._declaration.content()}
-        return {"declaration": declaration, "path": path_of(self._declaration.name)}
+        return {"declaration": declaration, "file": path_of(self._declaration.name)}
 
     def _aim(self, state: RestoreState) -> Aim:
         return make_aim(self._declaration, state.others, state.before)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("ansible_collections.pocket.cloud.tests.integration.ipvs.director")
+
 from ansible_collections.pocket.cloud.tests.integration.ipvs import uml
 from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director, Interpreter, interpreters
 

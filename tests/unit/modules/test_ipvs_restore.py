@@ -134,10 +134,10 @@ def world(tmp_path: Path, bench: Bench) -> World:
 
 def test_a_declaration_is_kept_and_applied(world: World):
     results = world.run(services=[WEB], addresses=[VIRTUAL])
-    assert results["path"] == f"{DECLARATIONS}/web.json"
+    assert results["file"] == f"{DECLARATIONS}/web.json"
     assert world.services() == ["tcp 192.0.2.10:80"]
     assert Address("192.0.2.10/32", "eth0") in world.addresses.present
-    stored = json.loads(world.files.read(results["path"]) or "")
+    stored = json.loads(world.files.read(results["file"]) or "")
     assert {"name": "web", **stored} == results["declaration"]
     # Only what was stated is declared.
     assert "scheduler" not in stored["services"][0]
