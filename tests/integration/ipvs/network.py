@@ -34,9 +34,9 @@ _LAYOUT = """
 netns add client
 netns add one
 netns add two
-link add to-client type veth peer name up netns client
-link add to-one type veth peer name up netns one
-link add to-two type veth peer name up netns two
+link add to-client type veth peer name uplink netns client
+link add to-one type veth peer name uplink netns one
+link add to-two type veth peer name uplink netns two
 address add 192.0.2.254/24 dev to-client
 address add 10.0.1.254/24 dev to-one
 address add 10.0.2.254/24 dev to-two
@@ -80,8 +80,8 @@ class Network:
     def __enter__(self) -> Network:
         _ip(_LAYOUT)
         for name, (ipv4, ipv6, via4, via6) in _INSIDE.items():
-            batch = f"link set lo up\nlink set up up\naddress add {ipv4} dev up\naddress add {ipv6} dev up nodad\n"
-            _ip(f"{batch}route add default via {via4}\n-6 route add default via {via6}\n", "-netns", name)
+            batch = f"link set lo up\nlink set uplink up\naddress add {ipv4} dev uplink\naddress add {ipv6} dev uplink nodad\n"
+            _ip(f"{batch}route add default via {via4}\nroute add default via {via6}\n", "-netns", name)
         for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             with open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
                 file.write("1")
@@ -103,8 +103,8 @@ class Network:
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
         self._stop.close()
-        for name in _INSIDE:
-            subprocess.run(["ip", "netns", "delete", name], check=True)
+        # A namespace goes in its own time, and its links with it; these are to be gone at once.
+        _ip("".join(f"link delete to-{name}\nnetns delete {name}\n" for name in _INSIDE))
 
     def _listen(self, name: str) -> None:
         with inside(name):

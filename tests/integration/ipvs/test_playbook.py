@@ -54,14 +54,14 @@ def play(path: Path, *options: str) -> tuple[str, str]:
     """The whole output, and what the recap says of changes."""
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", "HOME": str(path.parent)}
     done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), *options, str(path)],
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", *options, str(path)],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "WARNING" not in done.stderr.replace("provided hosts list is empty", ""), done.stderr
+    assert "WARNING" not in done.stderr, done.stderr
     recap = re.search(r"changed=\d+", done.stdout)
     assert recap
     return done.stdout, recap.group()
