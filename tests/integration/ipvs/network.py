@@ -80,8 +80,15 @@ class Network:
     def __enter__(self) -> Network:
         _ip(_LAYOUT)
         for name, (ipv4, ipv6, via4, via6) in _INSIDE.items():
-            batch = f"link set lo up\nlink set uplink up\naddress add {ipv4} dev uplink\naddress add {ipv6} dev uplink nodad\n"
-            _ip(f"{batch}route add default via {via4}\nroute add default via {via6}\n", "-netns", name)
+            batch = [
+                "link set lo up",
+                "link set uplink up",
+                f"address add {ipv4} dev uplink",
+                f"address add {ipv6} dev uplink nodad",
+                f"route add default via {via4}",
+                f"route add default via {via6}",
+            ]
+            _ip("\n".join(batch), "-netns", name)
         for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             with open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
                 file.write("1")
