@@ -28,7 +28,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture
 def without_ipvs(director: Director) -> Iterator[Interpreter]:
     """A kernel as it is before anything has loaded the module."""
-    for _ in range(50):
+    for _write in range(50):
         modules = [path.name for path in Path("/sys/module").glob("ip_vs*")]
         if not modules:
             break
