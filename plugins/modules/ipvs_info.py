@@ -72,6 +72,7 @@ services:
     stats:
       description:
         - The counters since the service was created or its counters were zeroed, and current rates.
+          The kernel sums them up every two seconds.
         - In the elements of C(dests), C(stats) also holds C(active_connections), C(inactive_connections) and
           C(persistent_connections) of now.
       returned: always

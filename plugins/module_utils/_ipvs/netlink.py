@@ -60,18 +60,23 @@ class Kernel:
         from pyroute2.netlink.nlsocket import NetlinkSocket
 
         with _inside(namespace):
-            self._handle = NetlinkSocket(family=NETLINK_GENERIC)
-            self._handle.bind()
+            handle = NetlinkSocket(family=NETLINK_GENERIC)
+            handle.bind()
         # pyroute2 0.7 reads by blocking calls, 0.9 by an event loop; the descriptor under both is the same thing.
-        self._socket = socket.socket(fileno=os.dup(self._handle.fileno()))
+        # One of our own goes with this object; pyroute2's would keep a network namespace alive.
+        self._socket = socket.socket(fileno=os.dup(handle.fileno()))
+        handle.close()
         self._socket.setblocking(True)
         self._sequence = 0
-        self._family = self._find_family()
+        try:
+            self._family = self._find_family()
+        except PocketError:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Give the socket back."""
         self._socket.close()
-        self._handle.close()
 
     def __enter__(self) -> Kernel:
         return self

@@ -94,7 +94,7 @@ def test_a_director_comes_back_as_declared(restorable: Director):
 def test_only_what_differs_is_restored_and_foreign_services_stay(restorable: Director):
     restorable.run("ipvs_restore", name="web", services=[WEB, SIX])
     subprocess.run(["ipvsadm", "-A", "-u", "192.0.2.99:53", "-s", "lc"], check=True)
-    subprocess.run(["ipvsadm", "-a", "-f", "7", "-6", "-r", "[fd00::9]", "-m"], check=True)
+    subprocess.run(["ipvsadm", "-a", "-f", "7", "-6", "-r", "[fd00::9]:0", "-m"], check=True)
     subprocess.run(["ipvsadm", "-d", "-t", "192.0.2.10:80", "-r", "10.0.0.2:80"], check=True)
     assert boot(restorable) == ["create tcp 192.0.2.10:80 -> 10.0.0.2:80"]
     foreign = ["-A -u 192.0.2.99:53 -s lc", "-a -f 7 -6 -r [fd00::9]:0 -m -w 1"]

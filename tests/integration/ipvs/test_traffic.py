@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,6 +99,8 @@ def test_counters_and_rates_are_those_of_the_traffic(director: Director, family:
     shares(family, 8)
     alive = Connection(family)
     alive.ask()
+    # The kernel sums its counters up every two seconds.
+    time.sleep(5)
     (service,) = director.info(filters={"address": VIRTUAL[family]})["services"]
     assert service["stats"]["connections"] == 9
     assert service["stats"]["packets_in"] > 9 * 3
