@@ -68,7 +68,8 @@ def main() -> None:
     if again:
         raise LabError(f"the second run changed something: changed={again} instead of changed=0")
 
-    say(f"Done: the first run changed {changed} things, the second changed=0. Your browser sees the pool at\n\n    {url}\n")
+    say(f"Done: the first run changed {changed} things, the second changed=0. Your browser sees the pool at")
+    print(f"\n    {url}\n")
     print("Each reload may be answered by another instance. Look into the lab with: tests/lab/lab ssh")
     print("To end it and leave nothing behind: script/demo --down")
 

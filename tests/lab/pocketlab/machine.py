@@ -120,9 +120,8 @@ def boot(state: State, forwards: list[Forward], memory_mib: int, kvm: bool) -> N
     emulated = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,la57=off"]
     accel = ["-accel", "kvm", "-cpu", "host"] if kvm else emulated
     # The second line only saves boot time: no relocation, no self-tests of the kernel's ciphers
-    words = "root=/dev/vda console=ttyS0 panic=-1 quiet loglevel=4 net.ifnames=0 " + (
-        "mitigations=off random.trust_cpu=on nokaslr cryptomgr.notests"
-    )
+    words = "root=/dev/vda console=ttyS0 panic=-1 quiet loglevel=4 net.ifnames=0"
+    words += " mitigations=off random.trust_cpu=on nokaslr cryptomgr.notests"
     command = [qemu(), "-name", f"pocket-cloud-lab-{state.name}", "-machine", "q35", *accel]
     command += ["-smp", str(min(4, os.cpu_count() or 1)), "-m", str(memory_mib), "-nodefaults", "-display", "none"]
     command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job, as a user runs it: the demo twice, the pool scaled up and down under traffic, then all taken away."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+from pocketlab import plays
+from pocketlab.state import State
+
+from ansible_collections.pocket.cloud.tests.e2e.conftest import ROOT, Clients, Host
+
+NETWORK = "pocket"
+
+
+def demo(host: Host) -> str:
+    """Run script/demo; returns what it said."""
+    command = [str(ROOT / "script/demo")]
+    environment = {**os.environ, "POCKET_CLOUD_LAB": host.state.name}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def first_run(demo_host: Host) -> str:
+    """What the demo said on a machine without a lab."""
+    return demo(demo_host)
+
+
+def distribution(said: str) -> dict[str, int]:
+    """How many requests each instance answered, as the demo printed it."""
+    return {name: int(count) for name, count in re.findall(r"(i-[0-9a-f]{17}) answered +(\d+)", said)}
+
+
+def changes(said: str) -> list[int]:
+    """The changed=N of each run of the playbook."""
+    return [int(number) for number in re.findall(r"ok=\d+ .*?changed=(\d+)", said)]
+
+
+def test_the_demo_spreads_thirty_requests_over_three_instances(demo_host: Host, first_run: str) -> None:
+    counts = distribution(first_run)
+    assert sum(counts.values()) == 30
+    assert sorted(counts.values()) == [10, 10, 10]  # round robin
+    assert set(counts) == demo_host.domains()
+    assert set(demo_host.dests().values()) == {"1"}
+    assert len(demo_host.dests()) == 3
+
+
+def test_the_demo_prints_a_url_that_shows_the_pool(demo_host: Host, first_run: str) -> None:
+    url = re.findall(r"http://127\.0\.0\.1:\d+/", first_run)[-1]
+    assert plays.ask(url) in demo_host.domains()
+
+
+def test_the_demos_second_playbook_run_changed_nothing(first_run: str) -> None:
+    first, second = changes(first_run)
+    assert first > 0
+    assert second == 0
+
+
+def test_the_demo_on_a_running_lab_changes_nothing(demo_host: Host, first_run: str) -> None:
+    before = demo_host.domains(), demo_host.dests()
+    said = demo(demo_host)
+    assert changes(said) == [0, 0]
+    assert set(distribution(said)) == set(distribution(first_run))
+    assert (demo_host.domains(), demo_host.dests()) == before
+
+
+@pytest.mark.parametrize("count", [5, 2])
+@pytest.mark.usefixtures("first_run")
+def test_scaling_by_the_number_loses_no_request(demo_host: Host, count: int) -> None:
+    before = demo_host.domains()
+    with Clients(plays.url_of(demo_host.state)) as clients:
+        assert demo_host.play("site.yml", "-e", f"web_count={count}") > 0
+    assert clients.failures == []
+    assert clients.answers > 20
+    after = demo_host.domains()
+    assert len(after) == count
+    assert after > before or after < before  # those that stay are the same instances
+    assert len(demo_host.dests()) == count
+    assert set(plays.ask_many(plays.url_of(demo_host.state), 2 * count)) == after
+
+
+@pytest.mark.usefixtures("first_run")
+def test_destroy_leaves_nothing(demo_host: Host) -> None:
+    demo_host.play("destroy.yml")
+    assert demo_host.domains() == set()
+    assert NETWORK not in demo_host.ssh("virsh net-list --all --name").split()
+    assert "pocket0" not in demo_host.ssh("ip -brief link")
+    assert "10.0.2.100" not in demo_host.ssh("ip -brief address")
+    assert demo_host.ssh("ipvsadm -Sn").strip() == ""
+    places = "/var/lib /etc /usr/local/lib /etc/systemd/system /run /etc/libvirt/qemu"
+    names = "-name '*pocket*' -o -name 'i-*' -o -name 'ami-*'"
+    assert demo_host.ssh(f"find {places} -maxdepth 2 {names}").split() == []
+    assert demo_host.ssh("pgrep -c -f guest=i- || true").strip() == "0"
+    assert demo_host.play("destroy.yml") == 0
+
+
+@pytest.mark.usefixtures("first_run")
+def test_down_leaves_nothing_of_the_lab(demo_host: Host) -> None:
+    pid = demo_host.state.pid()
+    assert pid is not None
+    environment = {**os.environ, "POCKET_CLOUD_LAB": demo_host.state.name}
+    subprocess.run([str(ROOT / "script/demo"), "--down"], env=environment, check=True)
+    assert State(demo_host.state.name).pid() is None
+    assert not os.path.exists(f"/proc/{pid}/exe")
+    assert not demo_host.state.directory.exists()
