@@ -182,9 +182,10 @@ options:
     type: str
 requirements:
   - python3-pyroute2 0.7.2 or newer on the target (on PyPI it is called pyroute2)
-  - a Linux kernel with its module C(ip_vs) loaded
+  - a Linux kernel with its module C(ip_vs)
 notes:
-  - Load the kernel's module with C(modprobe ip_vs); the role P(pocket.cloud.lvs_director#role) does it at every boot.
+  - Linux 6.1 loads its module C(ip_vs) when this module first asks for it; where a kernel does not, load it with
+    C(modprobe ip_vs). The role P(pocket.cloud.lvs_director#role) has it loaded at every boot.
   - Every call, also a reading one, needs the capability C(CAP_NET_ADMIN), so use C(become=true).
   - Live connections go on through every change of a service or dest. What ends connections is to remove their dest,
     or the last service of an address family.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def without_ipvs(director: Director) -> Iterator[Interpreter]:
+def unloaded(director: Director) -> Interpreter:
     """A kernel as it is before anything has loaded the module."""
     for _write in range(50):
         modules = [path.name for path in Path("/sys/module").glob("ip_vs*")]
@@ -36,8 +37,23 @@ def without_ipvs(director: Director) -> Iterator[Interpreter]:
         subprocess.run(["rmmod", *sorted(modules, reverse=True)], capture_output=True, check=False)
         time.sleep(0.1)
     assert not Path("/sys/module/ip_vs").exists()
-    yield director.interpreter
+    return director.interpreter
+
+
+@pytest.fixture
+def without_ipvs(unloaded: Interpreter) -> Iterator[Interpreter]:
+    """A kernel that has no module to load."""
+    place = Path("/lib/modules", os.uname().release)
+    aside = place.with_name("aside")
+    place.rename(aside)
+    yield unloaded
+    aside.rename(place)
     subprocess.run(["modprobe", "ip_vs"], check=True)
+
+
+def test_the_kernel_loads_ipvs_on_first_use(unloaded: Interpreter):
+    assert unloaded.run("ipvs_info", {})["services"] == []
+    assert Path("/sys/module/ip_vs").exists()
 
 
 def test_a_kernel_without_ipvs(without_ipvs: Interpreter):
