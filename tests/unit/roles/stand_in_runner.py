@@ -43,9 +43,9 @@ def ec2like_instance(params: dict[str, Any], state: State, check: bool) -> dict[
     gone = meant if params["state"] == "terminated" else []
     if params["exact_count"] is not None:
         gone = meant[params["exact_count"] :]
-    was = meant
     state["instances"] = [one for one in state["instances"] if one not in gone]
     meant = [one for one in meant if one not in gone]
+    was = list(meant)  # as the module: those that are to go are not among those that check mode returns
     while params["exact_count"] is not None and len(meant) < params["exact_count"]:
         state["launched"] += 1
         number = state["launched"]
@@ -57,6 +57,11 @@ def ec2like_instance(params: dict[str, Any], state: State, check: bool) -> dict[
         state["instances"].append(made)
         meant.append(made)
     return {"instances": was if check else meant, "terminated_ids": [one["instance_id"] for one in gone]}
+
+
+def ec2like_instance_info(params: dict[str, Any], state: State, check: bool) -> dict[str, Any]:
+    """Tell the instances that are named."""
+    return {"instances": [one for one in state["instances"] if one["instance_id"] in params["instance_ids"]]}
 
 
 def _meant(instance: dict[str, Any], params: dict[str, Any]) -> bool:
@@ -111,6 +116,7 @@ def ipvs_restore(params: dict[str, Any], state: State, check: bool) -> dict[str,
 
 HANDLERS: dict[str, Handler] = {
     "ec2like_instance": ec2like_instance,
+    "ec2like_instance_info": ec2like_instance_info,
     "ipvs_info": ipvs_info,
     "ipvs_restore": ipvs_restore,
     "ipvs_service": ipvs_service,

@@ -173,7 +173,8 @@ def test_who_leaves_is_drained_then_taken_off_then_terminated(cloud: Cloud) -> N
     looks = [number for number, one in enumerate(asked) if one["module"] == "ipvs_info"]
     removed = weights.index({"10.80.0.2": 1, "10.9.9.9": 7})
     assert asked[removed]["params"]["purge_dests"]
-    terminated = next(n for n, one in enumerate(asked) if one["params"].get("instance_ids") == leaving)
+    terminated = next(n for n, one in enumerate(asked) if one["params"].get("state") == "terminated")
+    assert asked[terminated]["params"]["instance_ids"] == leaving
     assert looks[0] < drained < looks[1] <= looks[-1] < removed < terminated
     assert len(looks) == 3
 
