@@ -57,6 +57,8 @@ class Interpreter:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout=30)
+        if self._process.stdout:
+            self._process.stdout.close()
         self._directory.cleanup()
 
     def run(self, module: str, params: dict[str, Any], check: bool = False, user: int | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ PLAY = """
     ansible_connection: local
     ansible_python_interpreter: /usr/bin/python3
   tasks:
-    - name: Declare a service
+    - name: Declare a service with a dest
       pocket.cloud.ipvs_restore:
         name: web
         services:
@@ -33,13 +33,16 @@ PLAY = """
             scheduler: wrr
             persistence_timeout: 300
             persistence_netmask: 24
-    - name: Add a dest
-      pocket.cloud.ipvs_dest:
-        service: {address: 192.0.2.10, port: 80}
-        address: 10.0.0.1
-        forwarding: masquerade
-        weight: 3
+            dests:
+              - address: 10.0.0.1
+                forwarding: masquerade
+                weight: 3
 """
+
+SAVED = [
+    "-A -t 192.0.2.10:80 -s wrr -p 300 -M 255.255.255.0",
+    "-a -t 192.0.2.10:80 -r 10.0.0.1:80 -m -w 3",
+]
 
 
 @pytest.fixture
@@ -71,16 +74,13 @@ def test_a_play_changes_once(clean: None, tmp_path: Path):
     path = tmp_path / "play.yml"
     path.write_text(PLAY)
     output, recap = play(path, "--diff")
-    assert recap == "changed=2"
+    assert recap == "changed=1"
     assert "+  persistence_timeout: 300" in output
-    assert saved() == [
-        "-A -t 192.0.2.10:80 -s wrr -p 300 -M 255.255.255.0",
-        "-a -t 192.0.2.10:80 -r 10.0.0.1:80 -m -w 3",
-    ]
+    assert saved() == SAVED
     assert play(path)[1] == "changed=0"
     # The program came along in the module's package.
     command = ["/usr/bin/python3", "-m", "pocket_cloud._ipvs.restore"]
     environment = {"PYTHONPATH": "/usr/local/lib/pocket-cloud", "PATH": os.environ["PATH"]}
     subprocess.run(["ipvsadm", "-C"], check=True)
     subprocess.run(command, env=environment, check=True)
-    assert saved() == ["-A -t 192.0.2.10:80 -s wrr -p 300 -M 255.255.255.0"]
+    assert saved() == SAVED

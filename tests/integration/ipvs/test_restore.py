@@ -63,10 +63,10 @@ def restorable(director: Director) -> Iterator[Director]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def boot(director: Director, *options: str) -> list[str]:
+def boot(director: Director) -> list[str]:
     """What the installed program says that it did. It has nothing but itself and the distribution's Python."""
     done = subprocess.run(
-        [director.interpreter.executable, "-m", "pocket_cloud._ipvs.restore", *options],
+        [director.interpreter.executable, "-m", "pocket_cloud._ipvs.restore"],
         env={"PYTHONPATH": "/usr/local/lib/pocket-cloud", "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -82,8 +82,6 @@ def test_a_director_comes_back_as_declared(restorable: Director):
     assert virtual() == ["192.0.2.10/32", "2001:db8::10/128"]
     before = restorable.info()["services"]
     forget()
-    assert len(boot(restorable, "--check")) == 6
-    assert (saved(), virtual()) == ([], [])
     assert len(boot(restorable)) == 6
     assert saved() == SAVED
     assert virtual() == ["192.0.2.10/32", "2001:db8::10/128"]
