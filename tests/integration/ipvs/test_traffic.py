@@ -94,6 +94,9 @@ def test_a_persistent_client_stays_with_its_server(director: Director, family: s
     assert len(shares(family, 6)) == 1
 
 
+SUMMED_UP = 3  # seconds
+
+
 def dest_connections(director: Director, family: str) -> int:
     """How many connections the kernel has counted for the dests of the service."""
     (service,) = director.info(filters={"address": VIRTUAL[family]})["services"]
@@ -102,13 +105,14 @@ def dest_connections(director: Director, family: str) -> int:
 
 def test_counters_and_rates_are_those_of_the_traffic(director: Director, family: str):
     director.service(**web(family, (3, 1), scheduler="wrr"))
-    # A dest that is made while connections of a former one like it last goes on with that one's counters.
+    # A dest that is made while connections of a former one like it last goes on with that one's counters, though only
+    # from the next time on that the kernel sums them up: every two seconds.
+    time.sleep(SUMMED_UP)
     former = dest_connections(director, family)
     shares(family, 8)
     alive = Connection(family)
     alive.ask()
-    # The kernel sums its counters up every two seconds.
-    time.sleep(5)
+    time.sleep(SUMMED_UP)
     (service,) = director.info(filters={"address": VIRTUAL[family]})["services"]
     assert service["stats"]["connections"] == 9
     assert service["stats"]["packets_in"] > 9 * 3
