@@ -39,7 +39,7 @@ PARTS = {
     "lint": Part("tests/lint", 900, verbose=True),
     "ipvs": Part("tests/integration/ipvs", 600, verbose=True),
     "libvirt": Part("tests/integration/libvirt", 900, verbose=True),
-    "demo": Part("tests/e2e", 1500, verbose=True),
+    "demo": Part("tests/e2e", 2400, verbose=True),
 }
 
 
