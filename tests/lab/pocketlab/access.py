@@ -38,7 +38,7 @@ def write_inventory(state: State, port: int, host_key: str) -> None:
     state.known_hosts.write_text(f"[127.0.0.1]:{port} {' '.join(host_key.split()[:2])}\n")
     state.inventory.write_text(
         "---\n"
-        "lab:\n"
+        "all:\n"
         "  hosts:\n"
         "    lab:\n"
         "      ansible_host: 127.0.0.1\n"
