@@ -191,16 +191,17 @@ notes:
     or the last service of an address family.
 """
 
-    SERVICE = _options(_IDENTITY, _SETTINGS, _DESTS, _STATS)
+    # With a type, because ansible-test's yamllint takes every assignment without one for a literal
+    SERVICE: str = _options(_IDENTITY, _SETTINGS, _DESTS, _STATS)
 
-    DEST = _options(_DEST_IDENTITY, _DEST_SETTINGS, _STATS)
+    DEST: str = _options(_DEST_IDENTITY, _DEST_SETTINGS, _STATS)
 
-    NAMED_SERVICE = _options(
+    NAMED_SERVICE: str = _options(
         "service:\n  description:\n    - Which virtual service the dest belongs to. The service must exist.\n"
         "  type: dict\n  required: true\n  suboptions:\n" + indent(_IDENTITY.lstrip("\n"), "    ")
     )
 
-    SERVICES = _options(
+    SERVICES: str = _options(
         _list(
             "services", "The virtual services, each with its settings and dests.", _IDENTITY, _SETTINGS, _DESTS, _STATS
         )
