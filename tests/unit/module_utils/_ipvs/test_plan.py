@@ -253,11 +253,11 @@ def test_a_new_combination_with_what_the_kernel_has_is_refused():
 
 
 def test_what_works_is_not_refused():
-    plan_of({}, address="192.0.2.10", port=0, persistence_timeout=60)
-    plan_of({}, **WEB, protocol="udp", one_packet=True)
-    plan_of({}, fwmark=1, dests=[{"address": "10.0.0.1", "port": 8080, "forwarding": "direct"}])
-    plan_of({}, **WEB, dests=[{"address": "fd00::1", "forwarding": "tunnel"}])
-    plan_of({}, **WEB, dests=[{"address": "10.0.0.1", "port": 8080, "forwarding": "masquerade"}])
+    assert plan_of({}, address="192.0.2.10", port=0, persistence_timeout=60)
+    assert plan_of({}, **WEB, protocol="udp", one_packet=True)
+    assert plan_of({}, fwmark=1, dests=[{"address": "10.0.0.1", "port": 8080, "forwarding": "direct"}])
+    assert plan_of({}, **WEB, dests=[{"address": "fd00::1", "forwarding": "tunnel"}])
+    assert plan_of({}, **WEB, dests=[{"address": "10.0.0.1", "port": 8080, "forwarding": "masquerade"}])
 
 
 def test_what_the_kernel_did_not_keep_is_named_with_both_values():
