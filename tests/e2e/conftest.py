@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,27 @@ sys.path.insert(0, str(LAB))
 
 from pocketlab import access, plays
 from pocketlab.state import State
+
+NEEDED = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "depmod": "kmod",
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
+    "ssh-keygen": "openssh-client",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_a_lab_needs() -> None:
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    missing = sorted({package for program, package in NEEDED.items() if not shutil.which(program, path=path)})
+    if missing:
+        pytest.skip(
+            f"no lab host here; these packages are missing: {' '.join(missing)} (apt install {' '.join(missing)})"
+        )
 
 
 class Host:

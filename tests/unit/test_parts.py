@@ -47,8 +47,7 @@ def try_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def run(source: str, time_limit: int = 60, expected: str = "") -> list[parts.Outcome]:
         (tmp_path / "test_it.py").write_text(source)
         (tmp_path / "tests" / "expected-skips.txt").write_text(expected)
-        monkeypatch.setattr(parts, "PARTS", {"it": parts.Part("test_it.py", time_limit, verbose=False)})
-        return parts.run_parts(["it"])
+        return parts.carry_out([parts.Run("it", "test_it.py", time_limit, verbose=False)])
 
     return run
 
@@ -89,4 +88,32 @@ def test_a_part_whose_process_dies_fails(try_part) -> None:
 
 def test_a_part_that_hangs_is_stopped_and_fails(try_part) -> None:
     found = try_part("import time\ndef test_fast():\n    pass\ndef test_it():\n    time.sleep(60)\n", time_limit=2)
-    assert [one.reason for one in found if one.name == "it"] == ["the part took longer than 2 s and was stopped"]
+    assert [one.reason for one in found if one.name == "test_it.py"] == ["it took longer than 2 s and was stopped"]
+
+
+MEETS = """
+import pathlib, time
+
+def test_meets_the_other():
+    here = pathlib.Path(__file__)
+    here.with_suffix(".here").touch()
+    deadline = time.monotonic() + 20
+    while len(list(here.parent.glob("*.here"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+"""
+
+
+def test_two_runs_go_on_beside_each_other_and_each_line_tells_whose_it_is(
+    try_part, tmp_path, monkeypatch, capfd
+) -> None:
+    monkeypatch.setattr(parts, "AT_ONCE", 2)
+    assert [one.result for one in try_part("def test_it():\n    pass\n")] == ["passed"]
+    runs = [parts.Run(name, f"test_{name}.py", 60) for name in ("one", "two", "three")]
+    for run in runs:
+        (tmp_path / run.path).write_text(MEETS)
+    found = parts.carry_out(runs)
+    assert parts.count(found) == "3 passed, 0 failed, 0 skipped"
+    said = capfd.readouterr().out
+    assert "one     | test_one.py::test_meets_the_other PASSED" in said
+    assert "=== three (test_three.py): 1 passed, 0 failed, 0 skipped in" in said
