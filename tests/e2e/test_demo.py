@@ -97,9 +97,11 @@ def test_destroy_leaves_nothing(demo_host: Host) -> None:
     assert "pocket0" not in demo_host.ssh("ip -brief link")
     assert "10.0.2.100" not in demo_host.ssh("ip -brief address")
     assert demo_host.ssh("ipvsadm -Sn").strip() == ""
-    places = "/var/lib /etc /usr/local/lib /etc/systemd/system /run /etc/libvirt/qemu"
+    places = "/var/lib /etc /usr/local/lib /etc/systemd/system /etc/libvirt/qemu"
     names = "-name '*pocket*' -o -name 'i-*' -o -name 'ami-*'"
     assert demo_host.ssh(f"find {places} -maxdepth 2 {names}").split() == []
+    # a lock that is removed is no lock, and what the machine can do stays true
+    assert set(demo_host.ssh("ls /run/pocket-cloud").split()) <= {"ipvs.lock", "acceleration.json"}
     assert demo_host.ssh("pgrep -c -f guest=i- || true").strip() == "0"
     assert demo_host.play("destroy.yml") == 0
 

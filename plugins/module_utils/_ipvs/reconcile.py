@@ -222,4 +222,8 @@ class Host:
     def _remember(self, addresses: Collection[Address]) -> None:
         everywhere = self._remembered_everywhere()
         everywhere[self.namespace or ""] = [address.declaration() for address in sorted(addresses)]
-        self.files.write(REMEMBERED, json.dumps(everywhere, indent=2) + "\n")
+        left = {namespace: held for namespace, held in everywhere.items() if held}
+        if left:
+            self.files.write(REMEMBERED, json.dumps(left, indent=2) + "\n")
+        else:
+            self.files.remove(REMEMBERED)

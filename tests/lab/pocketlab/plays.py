@@ -56,7 +56,8 @@ def play(state: State, playbook: str, *arguments: str, show: Callable[[str], Non
         stderr=subprocess.STDOUT,
         text=True,
     )
-    said = _follow(process, show)
+    with process:
+        said = _follow(process, show)
     recap = re.findall(r"ok=\d+ .*?changed=(\d+)", said)
     if process.returncode or not recap:
         raise PlayFailedError(f"{playbook} failed with status {process.returncode}")
@@ -84,7 +85,6 @@ def _follow(process: subprocess.Popen[str], show: Callable[[str], None]) -> str:
                 said += re.sub(r"\x1b\[[0-9;]*m", "", text) + "\n"
                 if text.strip():
                     show(text)
-    process.wait()
     return said
 
 

@@ -187,6 +187,7 @@ def test_absent_removes_the_declaration_and_what_it_held(world: World):
     assert removed["declaration"] is None
     assert world.services() == []
     assert world.files.names() == []
+    assert world.files.read(REMEMBERED) is None
     assert world.run(state="absent")["changed"] is False
 
 
