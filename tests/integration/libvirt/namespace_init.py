@@ -10,6 +10,7 @@ go with it. Usage: namespace_init.py [--with-kvm]
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -38,6 +39,7 @@ DEVICES = {
 }
 KVM = {"kvm": (10, 232)}
 WORK = Path("/run/namespace")
+GUEST_USER = "libvirt-qemu"  # built into Debian's and Ubuntu's libvirt
 
 LIBVIRTD = """\
 unix_sock_group = "root"
@@ -79,6 +81,16 @@ def mount_devices(devices: dict[str, tuple[int, int]]) -> None:
     mount("--move", str(new), "/dev")
 
 
+def make_user() -> None:
+    """The user whose processes guests are; the package that makes it also starts services, so it is not needed."""
+    try:
+        pwd.getpwnam(GUEST_USER)
+    except KeyError:
+        command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        subprocess.run([*command, GUEST_USER], check=True, env={**os.environ, "PATH": path})
+
+
 def main() -> None:
     for directory in ("/run", "/sys"):
         unmount(directory)
@@ -92,6 +104,7 @@ def main() -> None:
         (place / "work").mkdir()
         options = f"lowerdir={directory},upperdir={place}/upper,workdir={place}/work"
         mount("-t", "overlay", "-o", options, "overlay", directory)
+    make_user()
     for path in NOT_OURS:
         shutil.rmtree(path, ignore_errors=True)
     Path("/etc/libvirt").mkdir(exist_ok=True)
