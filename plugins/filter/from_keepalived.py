@@ -1,0 +1,127 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the virtual servers of keepalived.conf."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: from_keepalived
+short_description: Read the virtual servers of keepalived.conf
+version_added: 0.1.0
+author:
+  - pocket.cloud contributors (@pocket-cloud)
+description:
+  - Turns the C(virtual_server) blocks of a C(keepalived.conf), with their C(real_server) blocks and
+    C(virtual_server_group)s, into a list of virtual services as M(pocket.cloud.ipvs_info) returns it.
+  - What is not about IPVS, such as checkers, C(sorry_server), C(quorum) or C(vrrp_instance), is kept aside.
+options:
+  _input:
+    description:
+      - The text of the file.
+    type: str
+    required: true
+notes:
+  - What no director could use, and what cannot be read, is an error. It names the line, the word and
+    what would be right.
+  - Defaults are those of keepalived 2.2, which are protocol B(UDP), scheduler C(wlc), forwarding C(masquerade),
+    weight 1 and, for a persistence without timeout, 360 seconds.
+  - C(include) lines, C($) definitions and C(@) conditions are not followed; they are kept aside.
+    A C(~SEQ) or C(~LST) is an error.
+  - RV(_value.aside) holds what the text does, which may be secrets such as C(auth_pass).
+seealso:
+  - plugin: pocket.cloud.to_keepalived
+    plugin_type: filter
+  - plugin: pocket.cloud.from_ldirectord
+    plugin_type: filter
+  - module: pocket.cloud.ipvs_info
+  - module: pocket.cloud.ipvs_restore
+"""
+
+EXAMPLES = r"""
+- name: Take over the virtual services of keepalived
+  hosts: directors
+  become: true
+  vars:
+    found: "{{ lookup('ansible.builtin.file', 'keepalived.conf') | pocket.cloud.from_keepalived }}"
+  tasks:
+    - name: Show what has to be cared for otherwise
+      ansible.builtin.debug:
+        msg: "{{ item.line }}: {{ item.path | join(' / ') }}: {{ item.text }}"
+      loop: "{{ found.aside }}"
+
+    - name: Have the services
+      pocket.cloud.ipvs_restore:
+        name: web
+        services: "{{ found.services }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The virtual services, and what the text holds besides.
+  type: dict
+  contains:
+    services:
+      description:
+        - The virtual services, sorted as M(pocket.cloud.ipvs_info) sorts them.
+        - Each holds its identity, all its settings and its C(dests) under the names of the options of
+          M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_restore).
+      type: list
+      elements: dict
+    aside:
+      description:
+        - What the text holds besides, in its order. What is in neither list are comments only.
+      type: list
+      elements: dict
+      contains:
+        line:
+          description: The line on which it begins, counted from 1.
+          type: int
+        path:
+          description: The blocks in which it stands, from the outermost on; empty for what stands outside of all.
+          type: list
+          elements: str
+        text:
+          description: The text as it stands there.
+          type: str
+  sample:
+    services:
+      - protocol: tcp
+        address: 192.0.2.10
+        port: 80
+        family: ipv4
+        scheduler: wrr
+        scheduler_flags: []
+        persistence_timeout: 0
+        persistence_netmask: 255.255.255.255
+        persistence_engine: none
+        one_packet: false
+        dests:
+          - address: 10.0.0.11
+            port: 80
+            forwarding: masquerade
+            weight: 1
+            upper_threshold: 0
+            lower_threshold: 0
+    aside:
+      - line: 7
+        path: [virtual_server 192.0.2.10 80, real_server 10.0.0.11 80]
+        text: |-
+          TCP_CHECK {
+              connect_timeout 3
+          }
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.keepalived_text import read_keepalived
+from ansible_collections.pocket.cloud.plugins.plugin_utils._filters import as_filter
+
+
+class FilterModule:
+    """The filter from_keepalived."""
+
+    def filters(self) -> dict[str, Callable[[Any], Any]]:
+        """The filter by its name."""
+        return as_filter("from_keepalived", read_keepalived)
