@@ -152,8 +152,49 @@ stats:
 """
 
 
+_DRAIN_OPTIONS = r"""
+timeout:
+  description:
+    - For how many seconds to wait until the connections have ended.
+  type: int
+  default: 300
+udp:
+  description:
+    - What to do about services over UDP, where nothing says that a connection has ended.
+    - V(wait) waits as for TCP, until the kernel has forgotten them (by default 300 seconds after their last packet).
+    - V(ignore) deletes the dests of such services at once.
+  type: str
+  choices: [wait, ignore]
+  default: wait
+at_timeout:
+  description:
+    - What to do with a dest that still has connections when the time is over.
+    - V(fail) fails the task and leaves it at weight 0, where another run goes on waiting.
+    - V(remove) deletes it; what becomes of its connections is up to the sysctl C(net.ipv4.vs.expire_nodest_conn).
+  type: str
+  choices: [fail, remove]
+  default: fail
+step:
+  description:
+    - After how many seconds the module returns with what is left, to be called again until nothing is.
+      The task does this by itself and shows meanwhile how many connections are left; there is no need to set it.
+  type: int
+"""
+
+
+def _prefixed(prefix: str, options: str) -> str:
+    return "".join(
+        line if line[:1].isspace() else prefix + line for line in options.lstrip("\n").splitlines(keepends=True)
+    )
+
+
 def _options(*parts: str) -> str:
     return "options:\n" + "".join(indent(part.lstrip("\n"), "  ") for part in parts)
+
+
+def _dict(name: str, *description: str, options: str) -> str:
+    lines = "".join(f"    - {line}\n" for line in description)
+    return f"{name}:\n  description:\n{lines}  type: dict\n  suboptions:\n{indent(options.lstrip(chr(10)), '    ')}"
 
 
 def _list(name: str, description: str, *parts: str) -> str:
@@ -206,3 +247,16 @@ notes:
             "services", "The virtual services, each with its settings and dests.", _IDENTITY, _SETTINGS, _DESTS, _STATS
         )
     )
+
+    DRAIN: str = _options(
+        _dict(
+            "drain",
+            "Lets connections end before a dest or a service is removed. Its weight is set to 0, so that it takes no "
+            "new connections; when its active, inactive and persistent connections are gone, it is removed.",
+            "Without it what is to be removed is removed at once, and its connections break.",
+            "A drain that was interrupted goes on with the next run.",
+            options=_DRAIN_OPTIONS,
+        )
+    )
+
+    DRAINED: str = _options(_prefixed("drain_", _DRAIN_OPTIONS))

@@ -11,6 +11,8 @@ __all__ = [
     "EC2LIKE",
     "EC2LIKE_STORE",
     "IPVS_DEST",
+    "IPVS_DRAIN",
+    "IPVS_DRAIN_OPTIONS",
     "IPVS_NAMESPACE",
     "IPVS_SERVICE",
     "IPVS_SERVICE_IDENTITY",
@@ -62,6 +64,14 @@ IPVS_SERVICE: Spec = {
     "dests": {"type": "list", "elements": "dict", "options": IPVS_DEST},
     **_IPVS_STATS,
 }
+
+IPVS_DRAIN_OPTIONS: Spec = {
+    "timeout": {"type": "int", "default": 300},
+    "udp": {"type": "str", "choices": ["wait", "ignore"], "default": "wait"},
+    "at_timeout": {"type": "str", "choices": ["fail", "remove"], "default": "fail"},
+    "step": {"type": "int"},
+}
+IPVS_DRAIN: Spec = {"drain": {"type": "dict", "options": IPVS_DRAIN_OPTIONS}}
 
 # --- EC2; documented in doc_fragments/ec2like.py ---
 

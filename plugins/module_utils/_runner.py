@@ -40,6 +40,10 @@ class Task(ABC, Generic[State]):
     def plan(self, current: State) -> Plan:
         """What is to be written. Pure: no I/O, no clock, no randomness."""
 
+    def warnings(self, plan: Plan, current: State) -> list[str]:
+        """What the user should know before the plan is applied; said in check mode, too."""
+        return []
+
     @abstractmethod
     def apply(self, plan: Plan) -> None:
         """Write the plan."""
@@ -77,17 +81,19 @@ class InfoTask(Task[State]):
 def run(module: AnsibleModule, make_task: Callable[[dict[str, Any]], Task[Any]]) -> NoReturn:
     """Carry out the task that `make_task` makes of the module's parameters, and exit."""
     try:
-        results = _course(make_task(module.params), module.check_mode)
+        results = _course(make_task(module.params), module.check_mode, module.warn)
     except PocketError as error:
         code = {"error_code": error.code} if error.code else {}
         module.fail_json(msg=error.message, changed=error.changed, **code, **error.results)
     module.exit_json(**results)
 
 
-def _course(task: Task[State], check_mode: bool) -> dict[str, Any]:
+def _course(task: Task[State], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
     with nullcontext() if check_mode else task.exclusive():
         state = task.read()
         plan = task.plan(state)
+        for warning in task.warnings(plan, state):
+            warn(warning)
         applied = plan.changed and not check_mode
         if applied:
             task.apply(plan)

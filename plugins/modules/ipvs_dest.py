@@ -23,14 +23,17 @@ extends_documentation_fragment:
   - pocket.cloud.ipvs
   - pocket.cloud.ipvs.named_service
   - pocket.cloud.ipvs.dest
+  - pocket.cloud.ipvs.drained
 options:
   state:
     description:
       - V(present) makes sure that the dest exists with the stated settings.
-      - V(absent) removes the dest at once. Set O(weight=0) and wait beforehand
-        if its connections are to end by themselves.
+      - V(drained) lets the dest's connections end and then removes it. It sets its weight to 0, so that it takes no new
+        connections, and waits until its active, inactive and persistent connections are gone. Meanwhile the task
+        shows how many are left. A drain that was interrupted goes on with the next run.
+      - V(absent) removes the dest at once, and its connections break.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, drained]
     default: present
 notes:
   - The virtual service must exist, in check mode too; M(pocket.cloud.ipvs_service) creates it.
@@ -41,7 +44,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Take a real server out for maintenance
+- name: Take real servers out for maintenance
   hosts: directors
   become: true
   tasks:
@@ -53,6 +56,15 @@ EXAMPLES = r"""
           port: 80
         address: 10.0.0.11
         weight: 0
+
+    - name: Let the connections of another one end, for ten minutes at most, and remove it
+      pocket.cloud.ipvs_dest:
+        service:
+          address: 192.0.2.10
+          port: 80
+        address: 10.0.0.12
+        state: drained
+        drain_timeout: 600
 
     - name: Add another one that gets at most 500 connections
       pocket.cloud.ipvs_dest:
@@ -97,15 +109,26 @@ dest:
     weight: 1
     upper_threshold: 500
     lower_threshold: 400
+draining:
+  description: What was still draining when O(drain_step) was over; empty once the drain has ended.
+  returned: with O(state=drained)
+  type: list
+  elements: dict
+  sample:
+    - service: tcp 192.0.2.10:80
+      dest: 10.0.0.11:80
+      active_connections: 3
+      inactive_connections: 9
+      persistent_connections: 0
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import (
     IPVS_DEST,
+    IPVS_DRAIN_OPTIONS,
     IPVS_NAMESPACE,
     IPVS_SERVICE_IDENTITY,
-    IPVS_STATE,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.tasks import DestTask
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
@@ -114,7 +137,9 @@ from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 def main() -> None:
     """Carry out the module."""
     service = {"service": {"type": "dict", "required": True, "options": IPVS_SERVICE_IDENTITY}}
-    spec = {**service, **IPVS_DEST, **IPVS_NAMESPACE, **IPVS_STATE}
+    state = {"state": {"type": "str", "choices": ["present", "absent", "drained"], "default": "present"}}
+    drain = {f"drain_{name}": option for name, option in IPVS_DRAIN_OPTIONS.items()}
+    spec = {**service, **IPVS_DEST, **IPVS_NAMESPACE, **state, **drain}
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), DestTask)
 
 

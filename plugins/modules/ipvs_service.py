@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - pocket.cloud.attributes.changes
   - pocket.cloud.ipvs
   - pocket.cloud.ipvs.service
+  - pocket.cloud.ipvs.drain
 options:
   purge_dests:
     description:
@@ -39,6 +40,7 @@ seealso:
   - module: pocket.cloud.ipvs_dest
   - module: pocket.cloud.ipvs_info
   - module: pocket.cloud.ipvs_restore
+  - module: pocket.cloud.ipvs_table
 """
 
 EXAMPLES = r"""
@@ -74,6 +76,16 @@ EXAMPLES = r"""
         family: ipv6
         scheduler: sh
         scheduler_flags: [sh-port]
+
+    - name: Have one real server less, and let its connections end first
+      pocket.cloud.ipvs_service:
+        address: 192.0.2.10
+        port: 80
+        dests:
+          - address: 10.0.0.11
+        purge_dests: true
+        drain:
+          timeout: 600
 
     - name: Stop to serve DNS
       pocket.cloud.ipvs_service:
@@ -160,18 +172,35 @@ service:
           weight: 2
           upper_threshold: 0
           lower_threshold: 0
+draining:
+  description: What was still draining when O(drain.step) was over; empty once the drain has ended.
+  returned: when a drain was asked for
+  type: list
+  elements: dict
+  sample:
+    - service: tcp 192.0.2.10:80
+      dest: 10.0.0.11:80
+      active_connections: 3
+      inactive_connections: 9
+      persistent_connections: 0
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.pocket.cloud.plugins.module_utils._argspec import IPVS_NAMESPACE, IPVS_SERVICE, IPVS_STATE
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import (
+    IPVS_DRAIN,
+    IPVS_NAMESPACE,
+    IPVS_SERVICE,
+    IPVS_STATE,
+)
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.tasks import ServiceTask
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
 def main() -> None:
     """Carry out the module."""
-    spec = {**IPVS_SERVICE, **IPVS_NAMESPACE, **IPVS_STATE, "purge_dests": {"type": "bool", "default": False}}
+    purge = {"purge_dests": {"type": "bool", "default": False}}
+    spec = {**IPVS_SERVICE, **IPVS_NAMESPACE, **IPVS_STATE, **IPVS_DRAIN, **purge}
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), ServiceTask)
 
 

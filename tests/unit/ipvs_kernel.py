@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +18,12 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import (
     DEST_SETTINGS,
     SERVICE_SETTINGS,
     TUNNEL_SETTINGS,
+    Dest,
     ServiceKey,
     VirtualService,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.plan import Write
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.scope import Scope
 from ansible_collections.pocket.cloud.plugins.module_utils._plan import Plan
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
@@ -41,6 +43,8 @@ class MemoryKernel:
         self.read_only = False
         self.writes: list[Write] = []
         self.opened: list[str | None] = []
+        self.connections: dict[str, int] = {}
+        self.sysctls = {"expire_quiescent_template": "0"}
         self.distort: Callable[[Write], Write] = lambda write: write
 
     def connect(self, namespace: str | None = None) -> MemoryKernel:
@@ -56,9 +60,25 @@ class MemoryKernel:
         finally:
             self.read_only = False
 
-    def read(self, keys: Iterable[ServiceKey] | None = None, stats: bool = False) -> dict[ServiceKey, VirtualService]:
-        wanted = None if keys is None else set(keys)
-        return {key: copy.copy(one) for key, one in self.table.items() if wanted is None or key in wanted}
+    def read(
+        self,
+        keys: Collection[ServiceKey] | None = None,
+        stats: bool = False,
+        within: Scope | None = None,
+    ) -> dict[ServiceKey, VirtualService]:
+        return {
+            key: VirtualService(one.service, {dest: self._counted(key, at, stats) for dest, at in one.dests.items()})
+            for key, one in self.table.items()
+            if keys is None or key in keys or (within is not None and key in within)
+        }
+
+    def _counted(self, key: ServiceKey, dest: Dest, stats: bool) -> Dest:
+        if not stats:
+            return dest
+        return replace(dest, stats={"active_connections": self.connections.get(str(dest.key), 0)})
+
+    def sysctl(self, name: str) -> str | None:
+        return self.sysctls.get(name)
 
     def apply(self, plan: Plan) -> None:
         for operation in plan:

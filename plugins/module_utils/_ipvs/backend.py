@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Optional, Protocol
 
 from .._plan import Plan
 from .model import ServiceKey, VirtualService
+from .scope import Scope
 
 __all__ = ["LOCK", "Backend", "Connect", "exclusive"]
 
@@ -22,14 +23,22 @@ LOCK = "/run/pocket-cloud/ipvs.lock"
 class Backend(Protocol):
     """The IPVS table of one network namespace; netlink.Kernel is the real one."""
 
-    def read(self, keys: Iterable[ServiceKey] | None = None, stats: bool = False) -> dict[ServiceKey, VirtualService]:
-        """The services of `keys` that exist, all of them where `keys` is None."""
+    def read(
+        self,
+        keys: Collection[ServiceKey] | None = None,
+        stats: bool = False,
+        within: Scope | None = None,
+    ) -> dict[ServiceKey, VirtualService]:
+        """The services of `keys` that exist, and those that are `within`; all of them where `keys` is None."""
 
     def apply(self, plan: Plan) -> None:
         """Write the plan."""
 
     def require_modules(self, schedulers: Iterable[str], engines: Iterable[str]) -> None:
         """Refuse schedulers and persistence engines that the kernel cannot have."""
+
+    def sysctl(self, name: str) -> str | None:
+        """The setting net.ipv4.vs.NAME as text, None where the kernel does not have it."""
 
     def info(self) -> dict[str, Any]:
         """Version of IPVS and size of its connection table."""

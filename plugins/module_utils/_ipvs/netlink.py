@@ -12,7 +12,7 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,11 +22,15 @@ from .._plan import Operation, Plan
 from . import modules, wire
 from .model import Dest, DestKey, Service, ServiceKey, VirtualService
 from .plan import Write
+from .scope import Scope
 
 __all__ = ["Kernel", "UnavailableError", "connect"]
 
 BATCH = 64
 """Messages in one send: on a table of thousands twice as fast as one each."""
+
+FEW = 16
+"""Services that are asked for one by one; more are picked out of a dump of all, which costs one question."""
 
 RECEIVE = 1 << 16
 """Bytes; the kernel fills at most half of it with one part of a dump."""
@@ -34,6 +38,7 @@ RECEIVE = 1 << 16
 NETLINK_GENERIC = 16
 CLONE_NEWNET = 0x40000000
 NAMESPACES = "/run/netns"
+SYSCTLS = "/proc/sys/net/ipv4/vs"
 
 _COMMANDS = {
     ("create", False): wire.Command.NEW_SERVICE,
@@ -59,6 +64,7 @@ class Kernel:
             raise UnavailableError(error.message) from error
         from pyroute2.netlink.nlsocket import NetlinkSocket
 
+        self._namespace = namespace
         with _inside(namespace):
             handle = NetlinkSocket(family=NETLINK_GENERIC)
             handle.bind()
@@ -84,9 +90,22 @@ class Kernel:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def read(self, keys: Iterable[ServiceKey] | None = None, stats: bool = False) -> dict[ServiceKey, VirtualService]:
-        """The services of `keys` that exist, all services where `keys` is None; with `stats` their counters too."""
-        services = self._services(stats) if keys is None else self._services_of(keys, stats)
+    def read(
+        self,
+        keys: Collection[ServiceKey] | None = None,
+        stats: bool = False,
+        within: Scope | None = None,
+    ) -> dict[ServiceKey, VirtualService]:
+        """The services of `keys` that exist, and those that are `within`; all of them where `keys` is None.
+
+        :param stats: whether to read their counters, too.
+        """
+        if keys is not None and within is None and len(keys) <= FEW:
+            services = self._services_of(keys, stats)
+        else:
+            services = self._services(stats)
+            if keys is not None:
+                services = [one for one in services if one.key in keys or (within is not None and one.key in within)]
         return {one.key: VirtualService(one, self._dests(one.key, stats)) for one in services}
 
     def apply(self, plan: Plan) -> None:
@@ -101,6 +120,14 @@ class Kernel:
             if failed:
                 operation, code = failed[0]
                 raise PocketError(_refused(operation, code), changed=bool(written))
+
+    def sysctl(self, name: str) -> str | None:
+        """The setting net.ipv4.vs.NAME as text, None where the kernel does not have it."""
+        try:
+            with _inside(self._namespace), open(os.path.join(SYSCTLS, name), encoding="ascii") as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            return None
 
     def info(self) -> dict[str, Any]:
         """Version of IPVS and size of its connection table."""

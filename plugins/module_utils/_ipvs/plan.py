@@ -9,8 +9,8 @@ edited, never deleted and made anew: live connections survive every edit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._errors import PocketError
@@ -57,15 +57,26 @@ class Write:
     :param kind: C(create), C(edit) or C(delete), as the operation's action.
     :param service: the whole service (on C(create) and C(edit) of it), else only its key counts.
     :param dest: the whole dest, where the message is about a dest.
+    :param drained: whether this, a deletion, has to wait until the connections are gone.
     """
 
     kind: str
     service: Service
     dest: Dest | None = None
+    drained: bool = False
 
 
-def make_plan(current: Table, wanted: Iterable[Wanted], absent: Iterable[ServiceKey] = ()) -> Plan:
-    """The writes that turn `current` into what is wanted: additions, then edits, then deletions."""
+Drains = Callable[[ServiceKey], bool]
+"""Whether the connections of a service are to end before dests of it are deleted."""
+
+
+def make_plan(
+    current: Table,
+    wanted: Iterable[Wanted],
+    absent: Iterable[ServiceKey] = (),
+    drains: Drains = lambda key: False,
+) -> Plan:
+    """The writes that turn `current` into what is wanted: additions, then edits, then drains, then deletions."""
     operations: list[Operation] = []
     for one in wanted:
         present = current.get(one.service.key)
@@ -76,15 +87,17 @@ def make_plan(current: Table, wanted: Iterable[Wanted], absent: Iterable[Service
                     f"{one.dests[0].key}; create it with pocket.cloud.ipvs_service first"
                 )
             continue
-        operations.extend(_service_operations(one, present))
-    operations.extend(_deletion(current[key]) for key in absent if key in current)
+        operations.extend(_service_operations(one, present, drains))
+    for key in absent:
+        if key in current:
+            operations.extend(_deletion(current[key], drains))
     return Plan(tuple(sorted(operations, key=lambda operation: _PHASES[operation.action])))
 
 
-_PHASES = {"create": 0, "edit": 1, "delete": 2}
+_PHASES = {"create": 0, "edit": 1, "drain": 2, "delete": 3}
 
 
-def _service_operations(wanted: Wanted, present: VirtualService | None) -> Iterator[Operation]:
+def _service_operations(wanted: Wanted, present: VirtualService | None, drains: Drains) -> Iterator[Operation]:
     target = wanted.service.over(present.service if present else None)
     key = target.key
     changes = [] if present is None else different(SERVICE_SETTINGS, present.service, target)
@@ -98,31 +111,57 @@ def _service_operations(wanted: Wanted, present: VirtualService | None) -> Itera
     for dest in wanted.dests:
         yield from _dest_operations(target, dest, dests.get(dest.key))
     named = {dest.key for dest in wanted.dests}
-    for dest_key, dest in sorted(dests.items(), key=lambda item: item[0].order()):
-        if dest_key in wanted.absent_dests or (wanted.purge_dests and dest_key not in named):
-            yield Operation("delete", _name(key, dest_key), dest.settings(), None, Write("delete", target, dest))
+    leaving = [
+        dest
+        for dest in dests.values()
+        if dest.key in wanted.absent_dests or (wanted.purge_dests and dest.key not in named)
+    ]
+    for dest in _sorted(leaving):
+        if drains(key):
+            yield from _drain(target, dest)
+        write = Write("delete", target, dest, drained=drains(key))
+        yield Operation("delete", _name(key, dest.key), dest.settings(), None, write)
+
+
+def _drain(service: Service, dest: Dest) -> Iterator[Operation]:
+    """No new connections. Its deletion follows; one without, whose service is deleted, is shown as gone, too."""
+    if dest.weight:
+        write = Write("edit", service, replace(dest, weight=0))
+        yield Operation("drain", _name(service.key, dest.key), dest.settings(), None, write)
 
 
 def _dest_operations(service: Service, wanted: Dest, present: Dest | None) -> Iterator[Operation]:
     target = wanted.over(present)
     name = _name(service.key, target.key)
     if present is None:
-        check_dest(service.key, target)
+        _check_dest(service.key, target)
         yield Operation("create", name, None, target.settings(), Write("create", service, target))
     elif different(DEST_SETTINGS, present, target):
-        check_dest(service.key, target)
+        _check_dest(service.key, target)
         yield _edit(name, present.settings(), target.settings(), Write("edit", service, target))
+
+
+def _check_dest(service: ServiceKey, dest: Dest) -> None:
+    try:
+        check_dest(service, dest)
+    except PocketError as error:
+        raise PocketError(f"{service}: {error.message}") from None
 
 
 def _edit(subject: str, before: dict[str, Any], after: dict[str, Any], write: Write) -> Operation:
     return Operation("edit", subject, before, after, write)
 
 
-def _deletion(present: VirtualService) -> Operation:
-    before = present.service.settings()
-    if present.dests:
-        before["dests"] = [declared(dest) for dest in _sorted(present.dests.values())]
-    return Operation("delete", str(present.service.key), before, None, Write("delete", present.service))
+def _deletion(present: VirtualService, drains: Drains) -> Iterator[Operation]:
+    service = present.service
+    before = service.settings()
+    dests = _sorted(present.dests.values())
+    if dests:
+        before["dests"] = [declared(dest) for dest in dests]
+    drained = bool(dests) and drains(service.key)
+    for dest in dests if drained else ():
+        yield from _drain(service, dest)
+    yield Operation("delete", str(service.key), before, None, Write("delete", service, drained=drained))
 
 
 def _sorted(dests: Iterable[Dest]) -> list[Dest]:

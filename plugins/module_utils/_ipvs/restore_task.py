@@ -43,6 +43,7 @@ _IPVS = (
     "plan.py",
     "reconcile.py",
     "restore.py",
+    "scope.py",
     "wire.py",
 )
 

@@ -95,6 +95,17 @@ def saved(*options: str) -> list[str]:
     return sorted(done.stdout.splitlines())
 
 
+def outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a module that was started returned."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        said, complained = process.stdout.read(), process.stderr.read()
+    assert complained == "", complained
+    results: dict[str, Any] = json.loads(said)
+    return results
+
+
 class Director:
     """Modules on the kernel under test. Every change is first predicted in check mode, which must write nothing."""
 
@@ -125,6 +136,25 @@ class Director:
     def dest(self, **params: Any) -> dict[str, Any]:
         """Run ipvs_dest."""
         return self.run("ipvs_dest", **params)
+
+    def table(self, *services: dict[str, Any], **params: Any) -> dict[str, Any]:
+        """Run ipvs_table."""
+        return self.run("ipvs_table", services=list(services), **params)
+
+    def start(self, module: str, **params: Any) -> subprocess.Popen[str]:
+        """Start a module in a process of its own, as a target's Python runs it."""
+        process = subprocess.Popen(
+            [self.interpreter.executable, str(ROOT / "plugins" / "modules" / f"{module}.py")],
+            env=self.interpreter.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {**params, "_ansible_diff": True}}))
+        process.stdin.close()
+        return process
 
     def info(self, **params: Any) -> dict[str, Any]:
         """Run ipvs_info."""

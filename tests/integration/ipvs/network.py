@@ -13,6 +13,7 @@ import ctypes
 import os
 import selectors
 import socket
+import struct
 import subprocess
 import threading
 from collections import Counter
@@ -169,18 +170,23 @@ class Connection:
         """End it."""
         self._socket.close()
 
+    def reset(self) -> None:
+        """End it by a reset, after which nobody waits for late packets."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
-def shares(family: str, count: int) -> Counter[str]:
+
+def shares(family: str, count: int, port: int = PORT) -> Counter[str]:
     """How many of so many new connections each server answered."""
     found: Counter[str] = Counter()
     for _connection in range(count):
-        connection = Connection(family)
+        connection = Connection(family, port)
         found[connection.ask()] += 1
         connection.close()
     return found
 
 
-def udp_shares(family: str, count: int) -> Counter[str]:
+def udp_shares(family: str, count: int, port: int = PORT) -> Counter[str]:
     """How many of so many datagrams, each from a port of its own, each server answered."""
     found: Counter[str] = Counter()
     for _connection in range(count):
@@ -188,6 +194,6 @@ def udp_shares(family: str, count: int) -> Counter[str]:
             sock = socket.socket(socket.AF_INET if family == "ipv4" else socket.AF_INET6, socket.SOCK_DGRAM)
         with sock:
             sock.settimeout(10)
-            sock.sendto(b"who", (VIRTUAL[family], PORT))
+            sock.sendto(b"who", (VIRTUAL[family], port))
             found[sock.recv(100).decode()] += 1
     return found

@@ -57,7 +57,7 @@ def execute_as(request: dict) -> dict:
 
 
 def main() -> None:
-    for name in ("ipvs_dest", "ipvs_info", "ipvs_restore", "ipvs_service"):
+    for name in ("ipvs_dest", "ipvs_info", "ipvs_restore", "ipvs_service", "ipvs_table"):
         importlib.import_module(MODULES + name)
     print(json.dumps({"pyroute2": importlib.metadata.version("pyroute2")}), flush=True)
     for line in sys.stdin:

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows how many connections are left while a module drains. PRIVATE to the collection.
+
+A module cannot speak before it ends. So it is run in steps of some seconds, each of which goes on where the one before
+ended, and between them this speaks. Without a drain the module is run once, as any other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+__all__ = ["DrainingAction"]
+
+TIMEOUT = 300
+STEP = 5
+
+
+class DrainingAction(ActionBase):
+    """The task of a module that can drain; where it takes the options is its subclass's to say."""
+
+    def options(self, args: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The options of the drain by their bare names, None where there is none."""
+        drain: Mapping[str, Any] | None = args.get("drain")
+        return drain if isinstance(drain, Mapping) else None
+
+    def with_options(self, args: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """The module's arguments with other options of the drain."""
+        return {**args, "drain": {**(self.options(args) or {}), **options}}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module, in steps where it drains."""
+        super().run(tmp, task_vars)
+        args = self._task.args
+        options = self.options(args)
+        if options is None or self._task.check_mode or self._task.async_val:
+            once: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
+            return once
+        try:
+            timeout, step = int(options.get("timeout") or TIMEOUT), int(options.get("step") or STEP)
+        except (TypeError, ValueError):
+            refused: dict[str, Any] = self._execute_module(task_vars=task_vars)
+            return refused
+        return self._in_steps(args, timeout, step, task_vars)
+
+    def _in_steps(
+        self, args: Mapping[str, Any], timeout: int, step: int, task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        start = time.monotonic()
+        first: dict[str, Any] = {}
+        while True:
+            left = max(0, timeout - round(time.monotonic() - start))
+            step_args = self.with_options(args, {"timeout": left, "step": step})
+            result: dict[str, Any] = self._execute_module(module_args=step_args, task_vars=task_vars)
+            first = first or result
+            if result.get("failed") or not result.get("draining"):
+                # what changed is what the first step set out to do
+                told: dict[str, Any] = {name: first[name] for name in ("diff", "writes") if name in first}
+                return {**result, **told, "changed": bool(first.get("changed") or result.get("changed"))}
+            self._report(result["draining"], round(time.monotonic() - start), timeout)
+
+    def _report(self, draining: list[Mapping[str, Any]], passed: int, timeout: int) -> None:
+        for one in draining:
+            counts = {kind: one[f"{kind}_connections"] for kind in ("active", "inactive", "persistent")}
+            told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+            self._display.display(
+                f"{one['service']} -> {one['dest']}: {sum(counts.values())} connections left ({told}), "
+                f"{passed} s of {timeout} s"
+            )
