@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -102,6 +103,7 @@ def sentence(function: Any, value: Any) -> str:
     with pytest.raises(PocketError) as caught:
         function(value)
     assert "\n" not in caught.value.message
+    assert len(re.findall(r"\bline \d+:", caught.value.message)) <= 1
     return caught.value.message
 
 

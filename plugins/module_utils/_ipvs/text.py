@@ -38,10 +38,12 @@ MAX_ITEMS = 100_000
 
 @contextmanager
 def at(line: int) -> Iterator[None]:
-    """Errors of the block say that they are about this line."""
+    """Errors of the block say that they are about this line, unless they already name one within."""
     try:
         yield
     except PocketError as error:
+        if error.message.startswith("line "):
+            raise
         raise PocketError(f"line {line}: {_shortened(error.message)}") from None
 
 
