@@ -32,6 +32,7 @@ seealso:
   - plugin: pocket.cloud.to_ipvsadm
     plugin_type: filter
   - module: pocket.cloud.ipvs_info
+  - module: pocket.cloud.ipvs_table
   - module: pocket.cloud.ipvs_restore
 """
 
@@ -56,7 +57,7 @@ _value:
   description:
     - The virtual services, sorted as M(pocket.cloud.ipvs_info) sorts them.
     - Each holds its identity, all its settings and its C(dests) under the names of the options of
-      M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_restore).
+      M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_table).
     - C(upper_threshold) and C(lower_threshold) are there only where the text states them, so that they stay as they
       are in the kernel; C(ipvsadm -S) leaves them out.
   type: list

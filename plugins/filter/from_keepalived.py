@@ -35,6 +35,7 @@ seealso:
   - plugin: pocket.cloud.from_ldirectord
     plugin_type: filter
   - module: pocket.cloud.ipvs_info
+  - module: pocket.cloud.ipvs_table
   - module: pocket.cloud.ipvs_restore
 """
 
@@ -51,8 +52,7 @@ EXAMPLES = r"""
       loop: "{{ found.aside }}"
 
     - name: Have the services
-      pocket.cloud.ipvs_restore:
-        name: web
+      pocket.cloud.ipvs_table:
         services: "{{ found.services }}"
 """
 
@@ -65,7 +65,7 @@ _value:
       description:
         - The virtual services, sorted as M(pocket.cloud.ipvs_info) sorts them.
         - Each holds its identity, all its settings and its C(dests) under the names of the options of
-          M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_restore).
+          M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_table).
       type: list
       elements: dict
     aside:

@@ -30,6 +30,7 @@ seealso:
   - plugin: pocket.cloud.from_keepalived
     plugin_type: filter
   - module: pocket.cloud.ipvs_info
+  - module: pocket.cloud.ipvs_table
   - module: pocket.cloud.ipvs_restore
 """
 
@@ -41,8 +42,7 @@ EXAMPLES = r"""
     found: "{{ lookup('ansible.builtin.file', 'ldirectord.cf') | pocket.cloud.from_ldirectord }}"
   tasks:
     - name: Have the services
-      pocket.cloud.ipvs_restore:
-        name: web
+      pocket.cloud.ipvs_table:
         services: "{{ found.services }}"
 """
 
@@ -55,7 +55,7 @@ _value:
       description:
         - The virtual services, sorted as M(pocket.cloud.ipvs_info) sorts them.
         - Each holds its identity, all its settings and its C(dests) under the names of the options of
-          M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_restore).
+          M(pocket.cloud.ipvs_service). The list can be given unchanged to M(pocket.cloud.ipvs_table).
       type: list
       elements: dict
     aside:

@@ -31,6 +31,7 @@ seealso:
   - plugin: pocket.cloud.from_ipvsadm
     plugin_type: filter
   - module: pocket.cloud.ipvs_info
+  - module: pocket.cloud.ipvs_table
   - module: pocket.cloud.ipvs_restore
 """
 

@@ -224,7 +224,7 @@ def _written_settings(service: Service) -> Iterator[str]:
     if timeout > LONGEST_PERSISTENCE:
         raise PocketError(
             f"persistence_timeout of {service.key} is {timeout}, but ipvsadm takes at most {LONGEST_PERSISTENCE}; "
-            "lower it, or move the service with pocket.cloud.ipvs_info and pocket.cloud.ipvs_restore"
+            "lower it, or move the service with pocket.cloud.ipvs_info and pocket.cloud.ipvs_table"
         )
     if timeout:
         yield f"-p {timeout}"

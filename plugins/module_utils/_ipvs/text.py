@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the reading and writing of other programs' texts have in common. Pure. PRIVATE to the collection.
 
-The other side of every text is the list of virtual services that ipvs_info returns and ipvs_restore takes.
+The other side of every text is the list of virtual services that ipvs_info returns and ipvs_table takes.
 """
 
 from __future__ import annotations

@@ -63,14 +63,14 @@ TABLE: list[dict[str, Any]] = [
     {"fwmark": 7, "family": "ipv6", "dests": [{"address": "fd00::1"}]},
 ]
 
+ALL = {"addresses": ["0.0.0.0/0", "::/0"], "fwmarks": ["1-4294967295"]}
 THRESHOLDS = {"upper_threshold": None, "lower_threshold": None}
 
 
 @pytest.fixture
 def table(director: Director) -> list[dict[str, Any]]:
     """The services that the kernel has, as ipvs_info returns them."""
-    for service in TABLE:
-        director.service(**service)
+    director.table(*TABLE)
     services: list[dict[str, Any]] = director.info()["services"]
     return services
 
@@ -107,10 +107,8 @@ def test_the_export_is_what_ipvsadm_prints_but_for_thresholds(table: list[dict[s
 
 def test_what_ipvsadm_prints_changes_nothing_where_it_came_from(director: Director, table: list[dict[str, Any]]):
     printed = subprocess.run(["ipvsadm", "-Sn"], capture_output=True, text=True, check=True).stdout
-    imported = read_ipvsadm(printed)
-    for service in imported:
-        results = director.run("ipvs_service", **service, purge_dests=True)
-        assert (results["changed"], results["diff"]) == (False, {"before": "", "after": ""})
+    results = director.table(*read_ipvsadm(printed), purge=True, scope=ALL)
+    assert (results["changed"], results["diff"]) == (False, {"before": "", "after": ""})
     assert settings(director.info()["services"]) == settings(table)
 
 
@@ -118,8 +116,7 @@ def test_what_ipvsadm_prints_makes_the_same_table_elsewhere(director: Director, 
     before = saved()
     imported = read_ipvsadm("\n".join(before))
     director.clear()
-    for service in imported:
-        director.service(**service)
+    director.table(*imported)
     assert saved() == before
 
 
