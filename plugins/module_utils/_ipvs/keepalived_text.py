@@ -9,6 +9,7 @@ What is meant is that of keepalived 2.2: keepalived.conf(5), and check_data.c fo
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,7 @@ def read_keepalived(value: Any) -> dict[str, Any]:
     reader = _Reader(text)
     for statement in parse_statements(text):
         if statement.keyword == "virtual_server_group" and statement.block is not None:
-            reader.groups[_value(statement)] = statement
+            reader.take_group(statement)
         elif statement.keyword == "virtual_server" and statement.block is not None:
             reader.servers.append(statement)
         else:
@@ -66,7 +67,7 @@ class _Reader:
             with at(statement.line):
                 if statement.words[1:2] == ["group"]:
                     used.add(_value(statement, 2))
-                members = list(self._members(statement))
+                members = list(itertools.islice(self._members(statement), MAX_ITEMS + 1))
             self._take(statement, self._server(statement), members)
         for name, group in self.groups.items():
             if name not in used:
@@ -75,6 +76,15 @@ class _Reader:
             "services": self.collected.declaration(),
             "aside": sorted(self.aside, key=lambda entry: entry["line"]),
         }
+
+    def take_group(self, statement: Statement) -> None:
+        name = _value(statement)
+        if name in self.groups:
+            raise PocketError(
+                f"line {statement.line}: the virtual_server_group {name!r} is already on line "
+                f"{self.groups[name].line}; keep one of them"
+            )
+        self.groups[name] = statement
 
     def put_aside(self, statement: Statement, *path: Statement) -> None:
         text = self.text[statement.start : statement.end]

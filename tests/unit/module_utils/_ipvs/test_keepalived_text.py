@@ -304,6 +304,7 @@ VS = "virtual_server 192.0.2.10 80 {\n"
         ("virtual_server group g {\n}\nvirtual_server_group g {\n192.0.2.9-5 80\n}", ["line 4", "192.0.2.9-5"]),
         ("virtual_server group g {\n}\nvirtual_server_group g {\n10.0.0.0/8 80\n}", ["line 4", "100000"]),
         ("virtual_server group g {\n}\nvirtual_server_group g {\n10.0.0.1/8 80\n}", ["line 4", "no range"]),
+        ("virtual_server_group g {\n}\nvirtual_server_group g {\n}", ["line 3", "'g'", "line 1"]),
         ("a\nb\0", ["line 2", "NUL"]),
         (7, ["of type int", "text"]),
     ],
@@ -427,8 +428,18 @@ def test_random_text_is_read_or_refused_in_a_sentence(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["{" * 10**6, "}" * 10**6, "a{" * 500_000, "a{}" * 330_000, '"' * 10**6, "\\" * 10**6, "${" * 500_000, "a" * 10**6],
-    ids=["opened", "closed", "deep", "empty", "quotes", "backslashes", "dollars", "word"],
+    [
+        "virtual_server group g {\n}\nvirtual_server_group g {\n" + "fd00::/112 80\n" * 70_000 + "}",
+        "{" * 10**6,
+        "}" * 10**6,
+        "a{" * 500_000,
+        "a{}" * 330_000,
+        '"' * 10**6,
+        "\\" * 10**6,
+        "${" * 500_000,
+        "a" * 10**6,
+    ],
+    ids=["ranges", "opened", "closed", "deep", "empty", "quotes", "backslashes", "dollars", "word"],
 )
 def test_a_megabyte_of_nonsense_is_over_soon(text: str):
     began = time.process_time()
