@@ -182,6 +182,71 @@ step:
 """
 
 
+_DAEMON = r"""
+daemon:
+  description:
+    - Which daemon is meant. The V(master) sends connections, the V(backup) receives them.
+  type: str
+  choices: [master, backup]
+  required: true
+interface:
+  description:
+    - The network interface that the directors reach each other over. Needed to start a daemon.
+  type: str
+sync_id:
+  description:
+    - The number, from 0 to 255, by which backups know their masters; V(0) takes messages of all masters.
+    - A daemon that runs keeps its own where this is not given; a new one gets V(0).
+  type: int
+sync_maxlen:
+  description:
+    - The size of a message in bytes, at most what fits into a packet of the interface; at least 1024 for a backup.
+    - A daemon that runs keeps its own where this is not given; a new one gets what fits.
+  type: int
+group:
+  description:
+    - The multicast address, IPv4 or IPv6, that messages are sent to.
+    - A daemon that runs keeps its own where this is not given; a new one gets V(224.0.0.81).
+  type: str
+port:
+  description:
+    - The UDP port that messages are sent to.
+    - A daemon that runs keeps its own where this is not given; a new one gets V(8848).
+  type: int
+ttl:
+  description:
+    - Over how many routers messages may go, from 1 to 255.
+    - A daemon that runs keeps its own where this is not given; a new one gets V(1).
+  type: int
+"""
+
+_SETTINGS_OF_ALL = r"""
+timeouts:
+  description:
+    - After how many seconds without a packet connections expire; at least 1, and as a rule at most 2147483.
+  type: dict
+  suboptions:
+    tcp:
+      description:
+        - Of established TCP connections. The kernel begins with 900.
+      type: int
+    tcp_fin:
+      description:
+        - Of TCP connections of which one side has ended. The kernel begins with 120.
+      type: int
+    udp:
+      description:
+        - Of UDP. The kernel begins with 300.
+      type: int
+sysctls:
+  description:
+    - Settings of the kernel by their names below C(net.ipv4.vs), such as C(expire_nodest_conn), C(conn_reuse_mode) or
+      C(sync_threshold), each with a number, several numbers in a text, or a boolean.
+    - One that the kernel does not have is an error that names those it has.
+  type: dict
+"""
+
+
 def _prefixed(prefix: str, options: str) -> str:
     return "".join(
         line if line[:1].isspace() else prefix + line for line in options.lstrip("\n").splitlines(keepends=True)
@@ -260,3 +325,11 @@ notes:
     )
 
     DRAINED: str = _options(_prefixed("drain_", _DRAIN_OPTIONS))
+
+    DAEMON: str = _options(_DAEMON)
+
+    SETTINGS: str = _options(_SETTINGS_OF_ALL)
+
+    SYNC_DAEMONS: str = _options(
+        _list("sync_daemons", "The daemons that copy connections between directors, which are to run.", _DAEMON)
+    )

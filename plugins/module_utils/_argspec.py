@@ -10,12 +10,14 @@ from typing import Any
 __all__ = [
     "EC2LIKE",
     "EC2LIKE_STORE",
+    "IPVS_DAEMON",
     "IPVS_DEST",
     "IPVS_DRAIN",
     "IPVS_DRAIN_OPTIONS",
     "IPVS_NAMESPACE",
     "IPVS_SERVICE",
     "IPVS_SERVICE_IDENTITY",
+    "IPVS_SETTINGS",
     "IPVS_STATE",
 ]
 
@@ -72,6 +74,21 @@ IPVS_DRAIN_OPTIONS: Spec = {
     "step": {"type": "int"},
 }
 IPVS_DRAIN: Spec = {"drain": {"type": "dict", "options": IPVS_DRAIN_OPTIONS}}
+
+IPVS_SETTINGS: Spec = {
+    "timeouts": {"type": "dict", "options": {name: {"type": "int"} for name in ("tcp", "tcp_fin", "udp")}},
+    "sysctls": {"type": "dict"},
+}
+
+IPVS_DAEMON: Spec = {
+    "daemon": {"type": "str", "choices": ["master", "backup"], "required": True},
+    "interface": {"type": "str"},
+    "sync_id": {"type": "int"},
+    "sync_maxlen": {"type": "int"},
+    "group": {"type": "str"},
+    "port": {"type": "int"},
+    "ttl": {"type": "int"},
+}
 
 # --- EC2; documented in doc_fragments/ec2like.py ---
 

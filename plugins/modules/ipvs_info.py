@@ -14,9 +14,9 @@ author:
   - pocket.cloud contributors (@pocket-cloud)
 description:
   - Returns the virtual services of a director with their dests, all settings, 64-bit counters and rates,
-    and the timeouts, synchronisation daemons and version of IPVS.
-  - What RV(services) holds can be given unchanged to M(pocket.cloud.ipvs_restore), and each of its elements to
-    M(pocket.cloud.ipvs_service).
+    the timeouts, sysctls, synchronisation daemons and version of IPVS, and on request its connections.
+  - What RV(services) holds can be given unchanged to M(pocket.cloud.ipvs_table) and M(pocket.cloud.ipvs_restore), and
+    each of its elements to M(pocket.cloud.ipvs_service).
 extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.info
@@ -30,9 +30,23 @@ options:
       - Its value is one value or a list of alternatives. For addresses it may be a network such as C(192.0.2.0/24).
     type: dict
     default: {}
+  connections:
+    description:
+      - Whether to return the kernel's connections, too. There may be very many.
+    type: bool
+    default: false
+  connection_filters:
+    description:
+      - With O(connections=true) return only connections that pass all of these filters.
+      - A filter is one of C(protocol), C(client_address), C(client_port), C(address), C(port), C(dest_address),
+        C(dest_port), C(state) and C(template); an unknown one is an error.
+      - Its value is one value or a list of alternatives. For addresses it may be a network such as C(192.0.2.0/24).
+    type: dict
+    default: {}
 seealso:
   - module: pocket.cloud.ipvs_service
   - module: pocket.cloud.ipvs_dest
+  - module: pocket.cloud.ipvs_table
 """
 
 EXAMPLES = r"""
@@ -47,6 +61,13 @@ EXAMPLES = r"""
           address: 192.0.2.0/24
           port: [80, 443]
       register: ipvs
+
+    - name: See who is connected to one real server
+      pocket.cloud.ipvs_info:
+        connections: true
+        connection_filters:
+          dest_address: 10.0.0.11
+          state: established
 
     - name: Show the live connections of each real server
       ansible.builtin.debug:
@@ -153,11 +174,38 @@ timeouts:
     tcp_fin: 120
     udp: 300
 daemons:
-  description: The connection synchronisation daemons that run, each with state, interface, sync_id and so on.
+  description: The connection synchronisation daemons that run, under the options of M(pocket.cloud.ipvs_sync_daemon).
   returned: success
   type: list
   elements: dict
-  sample: []
+  sample:
+    - {daemon: master, interface: eth0, sync_id: 0, sync_maxlen: 1472, group: 224.0.0.81, port: 8848, ttl: 1}
+sysctls:
+  description: The settings below C(net.ipv4.vs), as text.
+  returned: success
+  type: dict
+  sample:
+    expire_nodest_conn: "0"
+    sync_threshold: "3 50"
+connections:
+  description:
+    - The connections, each with its client, the address and port that it came to, its dest, its state in lower case
+      and after how many seconds without a packet it expires.
+    - One with C(template) true is none, but by which persistence gives a client its dest again.
+  returned: with O(connections=true)
+  type: list
+  elements: dict
+  sample:
+    - protocol: tcp
+      client_address: 198.51.100.7
+      client_port: 40112
+      address: 192.0.2.10
+      port: 80
+      dest_address: 10.0.0.11
+      dest_port: 80
+      state: established
+      expires: 899
+      template: false
 version:
   description: The version of IPVS in the kernel.
   returned: success
@@ -179,7 +227,12 @@ from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 def main() -> None:
     """Carry out the module."""
-    spec = {"filters": {"type": "dict", "default": {}}, **IPVS_NAMESPACE}
+    spec = {
+        "filters": {"type": "dict", "default": {}},
+        "connections": {"type": "bool", "default": False},
+        "connection_filters": {"type": "dict", "default": {}},
+        **IPVS_NAMESPACE,
+    }
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), TableInfoTask)
 
 

@@ -13,12 +13,13 @@ version_added: 0.1.0
 author:
   - pocket.cloud contributors (@pocket-cloud)
 description:
-  - Keeps a declaration of virtual services and virtual addresses in C(/etc/pocket-cloud/director.d) on the director,
-    together with a small program in C(/usr/local/lib/pocket-cloud) that restores all declarations.
+  - Keeps a declaration of virtual services, virtual addresses, settings and sync daemons on the director, in
+    C(/etc/pocket-cloud/director.d), together with a small program in C(/usr/local/lib/pocket-cloud) that restores all
+    declarations.
     Restoring compares with what is there, and adds and edits what differs; it never flushes.
   - Unless O(apply=false), also brings the running kernel and the interfaces to what is declared.
-  - What the same declaration held before and holds no more is removed. Services, dests and addresses that were not
-    declared here are left alone.
+  - What the same declaration held before and holds no more is removed. Services, dests, addresses and sync daemons that
+    were not declared here are left alone. Settings that are no more declared stay as they are.
   - The unit C(pocket-cloud-director.service) of the role P(pocket.cloud.lvs_director#role) runs the program at boot.
     By hand it is C(PYTHONPATH=/usr/local/lib/pocket-cloud python3 -m pocket_cloud._ipvs.restore), with C(--check) to
     see what it would write.
@@ -27,6 +28,8 @@ extends_documentation_fragment:
   - pocket.cloud.attributes.changes
   - pocket.cloud.ipvs
   - pocket.cloud.ipvs.services
+  - pocket.cloud.ipvs.settings
+  - pocket.cloud.ipvs.sync_daemons
 options:
   name:
     description:
@@ -131,7 +134,13 @@ file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.pocket.cloud.plugins.module_utils._argspec import IPVS_NAMESPACE, IPVS_SERVICE, IPVS_STATE
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import (
+    IPVS_DAEMON,
+    IPVS_NAMESPACE,
+    IPVS_SERVICE,
+    IPVS_SETTINGS,
+    IPVS_STATE,
+)
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.restore_task import RestoreTask
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
@@ -144,6 +153,8 @@ def main() -> None:
         "services": {"type": "list", "elements": "dict", "options": IPVS_SERVICE},
         "addresses": {"type": "list", "elements": "dict", "options": address},
         "apply": {"type": "bool", "default": True},
+        "sync_daemons": {"type": "list", "elements": "dict", "options": IPVS_DAEMON},
+        **IPVS_SETTINGS,
         **IPVS_NAMESPACE,
         **IPVS_STATE,
     }

@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import backend
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.daemon import Daemon, DaemonWrite
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import (
     DEST_SETTINGS,
     SERVICE_SETTINGS,
@@ -24,6 +25,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import (
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.plan import Write
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.scope import Scope
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.settings import Settings, SettingsWrite
 from ansible_collections.pocket.cloud.plugins.module_utils._plan import Plan
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
@@ -43,8 +45,13 @@ class MemoryKernel:
         self.read_only = False
         self.writes: list[Write] = []
         self.opened: list[str | None] = []
-        self.connections: dict[str, int] = {}
-        self.sysctls = {"expire_quiescent_template": "0"}
+        self.connection_list = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+        self.live: dict[str, int] = {}
+        self.counted: dict[str, int] = {}
+        self.sysctls = {"expire_quiescent_template": "0", "sync_threshold": "3 50"}
+        self.timeouts = {"tcp": 900, "tcp_fin": 120, "udp": 300}
+        self.running: dict[str, Daemon] = {}
+        self.other_writes: list[object] = []
         self.distort: Callable[[Write], Write] = lambda write: write
 
     def connect(self, namespace: str | None = None) -> MemoryKernel:
@@ -75,7 +82,9 @@ class MemoryKernel:
     def _counted(self, key: ServiceKey, dest: Dest, stats: bool) -> Dest:
         if not stats:
             return dest
-        return replace(dest, stats={"active_connections": self.connections.get(str(dest.key), 0)})
+        name = str(dest.key)
+        counters = {"active_connections": self.live.get(name, 0), "connections": self.counted.get(name, 0)}
+        return replace(dest, stats=counters)
 
     def sysctl(self, name: str) -> str | None:
         return self.sysctls.get(name)
@@ -117,11 +126,38 @@ class MemoryKernel:
     def info(self) -> dict[str, Any]:
         return {"version": "1.2.1", "connection_table_size": 4096}
 
-    def timeouts(self) -> dict[str, int]:
-        return {"tcp": 900, "tcp_fin": 120, "udp": 300}
+    def settings(self) -> Settings:
+        return Settings(dict(self.timeouts), dict(self.sysctls))
 
-    def daemons(self) -> list[dict[str, Any]]:
-        return []
+    def write_settings(self, write: SettingsWrite) -> None:
+        self._may_write(write)
+        self.timeouts.update(write.settings.timeouts)
+        self.sysctls.update(write.settings.sysctls)
+
+    def daemons(self) -> list[Daemon]:
+        return list(self.running.values())
+
+    def write_daemon(self, write: DaemonWrite) -> None:
+        self._may_write(write)
+        if write.stop is not None:
+            del self.running[write.stop.daemon]
+        if write.start is not None:
+            assert write.start.daemon not in self.running, "EEXIST"
+            self.running[write.start.daemon] = replace(write.start, sync_maxlen=write.start.sync_maxlen or 1472)
+
+    def zero(self, key: ServiceKey | None) -> None:
+        self._may_write(key)
+        for dest in list(self.counted):
+            if key is None or dest in {str(one) for one in self.table[key].dests}:
+                self.counted[dest] = 0
+
+    def connections(self) -> str:
+        return self.connection_list
+
+    def _may_write(self, write: object) -> None:
+        if self.read_only:
+            raise WrittenInCheckModeError(write)
+        self.other_writes.append(write)
 
 
 class Bench:

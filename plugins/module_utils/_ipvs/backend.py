@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from typing import Any, Optional, Protocol
 
 from .._plan import Plan
+from .daemon import Daemon, DaemonWrite
 from .model import ServiceKey, VirtualService
 from .scope import Scope
+from .settings import Settings, SettingsWrite
 
 __all__ = ["LOCK", "Backend", "Connect", "exclusive"]
 
@@ -43,11 +45,23 @@ class Backend(Protocol):
     def info(self) -> dict[str, Any]:
         """Version of IPVS and size of its connection table."""
 
-    def timeouts(self) -> dict[str, int]:
-        """The timeouts of connections, in seconds."""
+    def settings(self) -> Settings:
+        """The timeouts of connections, and the settings net.ipv4.vs."""
 
-    def daemons(self) -> list[dict[str, Any]]:
+    def write_settings(self, write: SettingsWrite) -> None:
+        """Write settings."""
+
+    def daemons(self) -> list[Daemon]:
         """The connection synchronisation daemons that run."""
+
+    def write_daemon(self, write: DaemonWrite) -> None:
+        """Stop and start a daemon."""
+
+    def zero(self, key: ServiceKey | None) -> None:
+        """Set the counters of a service and its dests to 0, of all where `key` is None."""
+
+    def connections(self) -> str:
+        """The kernel's list of connections, as it prints it."""
 
 
 Connect = Callable[[Optional[str]], Backend]

@@ -11,14 +11,16 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import PocketError
 from .addresses import Address, parse_address
+from .daemon import Daemon, parse_daemon
 from .declaration import parse_wanted_list
 from .model import DestKey, ServiceKey, declared
 from .plan import Wanted
+from .settings import Settings, parse_settings
 
 __all__ = ["DECLARATIONS", "Declaration", "Files", "load_text", "parse_declaration", "path_of"]
 
@@ -29,12 +31,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Declaration:
-    """The services and virtual addresses that one name declares, in one network namespace."""
+    """What one name declares, in one network namespace: services, virtual addresses, settings, sync daemons."""
 
     name: str
     wanted: tuple[Wanted, ...] = ()
     addresses: tuple[Address, ...] = ()
     namespace: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    daemons: tuple[Daemon, ...] = ()
 
     def content(self) -> dict[str, Any]:
         """It in the options' words, only with what was stated, sorted."""
@@ -43,6 +47,8 @@ class Declaration:
             "namespace": self.namespace,
             "services": [{**declared(one.service), "dests": _dests(one)} for one in wanted],
             "addresses": [address.declaration() for address in sorted(self.addresses)],
+            **self.settings.content(),
+            **({"sync_daemons": [daemon.content() for daemon in self.daemons]} if self.daemons else {}),
         }
 
     def text(self) -> str:
@@ -79,7 +85,25 @@ def parse_declaration(name: str, params: Mapping[str, Any]) -> Declaration:
         if addresses.count(addresses[-1]) > 1:
             raise PocketError(f"addresses[{index}] is {addresses[-1]} a second time; list each one once")
     wanted = parse_wanted_list(params.get("services") or [])
-    return Declaration(name, tuple(wanted), tuple(addresses), params.get("namespace"))
+    daemons = _parse_daemons(params.get("sync_daemons") or [])
+    return Declaration(
+        name, tuple(wanted), tuple(addresses), params.get("namespace"), parse_settings(params), tuple(daemons)
+    )
+
+
+def _parse_daemons(params: Sequence[Mapping[str, Any]]) -> list[Daemon]:
+    found: list[Daemon] = []
+    for index, item in enumerate(params):
+        try:
+            daemon = parse_daemon(item)
+            if daemon.interface is None:
+                raise PocketError("interface is missing; give the network interface that the directors share")
+        except PocketError as error:
+            raise PocketError(f"sync_daemons[{index}]: {error.message}") from None
+        if daemon.daemon in [one.daemon for one in found]:
+            raise PocketError(f"sync_daemons[{index}] is a second {daemon.daemon}; there can be one of each")
+        found.append(daemon)
+    return sorted(found, key=lambda one: one.daemon, reverse=True)
 
 
 def load_text(name: str, text: str) -> Declaration:

@@ -14,6 +14,7 @@ from .._plan import Plan
 from .._runner import InfoTask
 from . import netlink
 from .backend import Connect
+from .connections import parse_connection_filters, parse_connections
 from .model import VirtualService
 
 __all__ = ["FILTERS", "TableInfoTask", "matches", "parse_filters"]
@@ -76,6 +77,8 @@ class TableInfoTask(InfoTask[dict[str, Any]]):
 
     def __init__(self, params: Mapping[str, Any], connect: Connect = netlink.connect) -> None:
         self._filters = parse_filters(params.get("filters") or {})
+        self._connections = bool(params.get("connections"))
+        self._connection_filters = parse_connection_filters(params.get("connection_filters") or {})
         self._namespace = params.get("namespace")
         self._connect = connect
 
@@ -83,10 +86,15 @@ class TableInfoTask(InfoTask[dict[str, Any]]):
         kernel = self._connect(self._namespace)
         table = kernel.read(stats=True)
         found = [one for one in table.values() if matches(one, self._filters)]
+        settings = kernel.settings()
+        connections = parse_connections(kernel.connections()) if self._connections else ()
+        listed = {"connections": list(filter(self._connection_filters, connections))} if self._connections else {}
         return {
+            **listed,
             **kernel.info(),
-            "timeouts": kernel.timeouts(),
-            "daemons": kernel.daemons(),
+            "timeouts": dict(settings.timeouts),
+            "sysctls": dict(settings.sysctls),
+            "daemons": [daemon.content() for daemon in kernel.daemons()],
             "services": [one.declaration(stats=True) for one in sorted(found, key=lambda one: one.service.key.order())],
         }
 

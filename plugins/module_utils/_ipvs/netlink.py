@@ -8,21 +8,22 @@ pyroute2 gives the socket (0.7.2 to 0.9.x), wire.py the messages: pyroute2's own
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import _deps
 from .._errors import PocketError
 from .._plan import Operation, Plan
-from . import modules, wire
+from . import modules, proc, wire
+from .daemon import Daemon, DaemonWrite
 from .model import Dest, DestKey, Service, ServiceKey, VirtualService
+from .namespaces import inside
 from .plan import Write
 from .scope import Scope
+from .settings import Settings, SettingsWrite
 
 __all__ = ["Kernel", "UnavailableError", "connect"]
 
@@ -36,9 +37,6 @@ RECEIVE = 1 << 16
 """Bytes; the kernel fills at most half of it with one part of a dump."""
 
 NETLINK_GENERIC = 16
-CLONE_NEWNET = 0x40000000
-NAMESPACES = "/run/netns"
-SYSCTLS = "/proc/sys/net/ipv4/vs"
 
 _COMMANDS = {
     ("create", False): wire.Command.NEW_SERVICE,
@@ -65,7 +63,7 @@ class Kernel:
         from pyroute2.netlink.nlsocket import NetlinkSocket
 
         self._namespace = namespace
-        with _inside(namespace):
+        with inside(namespace):
             handle = NetlinkSocket(family=NETLINK_GENERIC)
             handle.bind()
         # pyroute2 0.7 reads by blocking calls, 0.9 by an event loop; the descriptor under both is the same thing.
@@ -123,24 +121,55 @@ class Kernel:
 
     def sysctl(self, name: str) -> str | None:
         """The setting net.ipv4.vs.NAME as text, None where the kernel does not have it."""
-        try:
-            with _inside(self._namespace), open(os.path.join(SYSCTLS, name), encoding="ascii") as file:
-                return file.read().strip()
-        except FileNotFoundError:
-            return None
+        return proc.read_sysctl(self._namespace, name)
 
     def info(self) -> dict[str, Any]:
         """Version of IPVS and size of its connection table."""
         return wire.decode_info(next(self._ask(wire.Command.GET_INFO, b"", "read the version of IPVS")))
 
-    def timeouts(self) -> dict[str, int]:
-        """The timeouts of connections, in seconds, by protocol and state."""
-        return wire.decode_config(next(self._ask(wire.Command.GET_CONFIG, b"", "read the timeouts of IPVS")))
+    def settings(self) -> Settings:
+        """The timeouts of connections, and the settings net.ipv4.vs."""
+        answer = next(self._ask(wire.Command.GET_CONFIG, b"", "read the timeouts of IPVS"))
+        return Settings(wire.decode_config(answer), proc.read_sysctls(self._namespace))
 
-    def daemons(self) -> list[dict[str, Any]]:
+    def write_settings(self, write: SettingsWrite) -> None:
+        """Write settings."""
+        if write.settings.timeouts:
+            body = wire.encode_config(write.settings.timeouts)
+            asked = ", ".join(f"{name}: {value}" for name, value in write.settings.timeouts.items())
+            self._order(wire.Command.SET_CONFIG, body, f"set the timeouts to {asked}", _TIMEOUT_REASONS)
+        if write.settings.sysctls:
+            proc.write_sysctls(self._namespace, write.settings.sysctls)
+
+    def daemons(self) -> list[Daemon]:
         """The connection synchronisation daemons that run."""
         answers = self._ask(wire.Command.GET_DAEMON, b"", "read the synchronisation daemons of IPVS", dump=True)
         return [wire.decode_daemon(answer) for answer in answers]
+
+    def write_daemon(self, write: DaemonWrite) -> None:
+        """Stop and start a daemon; one that cannot be started with what it is to have runs on as it was."""
+        if write.start is not None:
+            self._require_interface(write.start.interface or "")
+        if write.stop is not None:
+            body = wire.encode_daemon(write.stop, identity_only=True)
+            self._order(wire.Command.DEL_DAEMON, body, f"stop the {write.stop.daemon} sync daemon")
+        if write.start is not None:
+            attempt = f"start the {write.start.daemon} sync daemon"
+            try:
+                self._order(wire.Command.NEW_DAEMON, wire.encode_daemon(write.start), attempt, _DAEMON_REASONS)
+            except PocketError:
+                if write.stop is not None:
+                    self._order(wire.Command.NEW_DAEMON, wire.encode_daemon(write.stop), attempt)
+                raise
+
+    def zero(self, key: ServiceKey | None) -> None:
+        """Set the counters of a service and its dests to 0, of all of them and the sum where `key` is None."""
+        body = b"" if key is None else wire.encode_service_key(key)
+        self._order(wire.Command.ZERO, body, f"zero the counters of {key or 'all virtual services'}")
+
+    def connections(self) -> str:
+        """The kernel's list of connections, as it prints it."""
+        return proc.read_connections(self._namespace)
 
     def require_modules(self, schedulers: Iterable[str], engines: Iterable[str]) -> None:
         """Refuse schedulers and persistence engines that this kernel cannot have."""
@@ -199,6 +228,20 @@ class Kernel:
                 raise PocketError(f"Could not {attempt}: {_reason(reply.error)}")
         return iter(found)
 
+    def _order(self, command: int, body: bytes, attempt: str, reasons: Mapping[int, str] | None = None) -> None:
+        """One write that is no part of a plan for the table."""
+        sequence = self._next()
+        self._send(wire.message(self._family, command, body, wire.ACK, sequence))
+        code = self._answers({sequence})[sequence]
+        if code:
+            raise PocketError(f"Could not {attempt}: {(reasons or {}).get(code) or _reason(code)}")
+
+    def _require_interface(self, name: str) -> None:
+        with inside(self._namespace):
+            present = [found for _index, found in socket.if_nameindex()]
+        if name not in present:
+            raise PocketError(f"interface is {name!r}, which is not there; give one of {', '.join(present)}")
+
     def _answers(self, pending: set[int]) -> dict[int, int]:
         found: dict[int, int] = {}
         while pending - found.keys():
@@ -238,36 +281,15 @@ def _batches(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
             start = index
 
 
-@contextmanager
-def _inside(namespace: str | None) -> Iterator[None]:
-    """Open sockets of the network namespace `namespace` in this block."""
-    if namespace is None:
-        yield
-        return
-    path = os.path.join(NAMESPACES, namespace)
-    try:
-        there, home = os.open(path, os.O_RDONLY), os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    except OSError as error:
-        raise PocketError(
-            f"namespace is {namespace!r}, but {path} cannot be opened ({os.strerror(error.errno or 0)}); "
-            f"give the name of a network namespace that 'ip netns list' shows, or make it: ip netns add {namespace}"
-        ) from error
-    try:
-        _enter(there, namespace)
-        try:
-            yield
-        finally:
-            _enter(home, namespace)
-    finally:
-        os.close(there)
-        os.close(home)
-
-
-def _enter(descriptor: int, namespace: str) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.setns(descriptor, CLONE_NEWNET) != 0:
-        reason = _reason(ctypes.get_errno())
-        raise PocketError(f"Could not enter the network namespace {namespace}: {reason}")
+_TIMEOUT_REASONS = {
+    errno.EINVAL: "the kernel counts them in ticks and has no room for so many; give fewer seconds, "
+    "such as at most 2147483, which every kernel takes"
+}
+_DAEMON_REASONS = {
+    errno.EINVAL: "the kernel refuses it: it copies no connections while a dest is of another address family than its "
+    "service; remove such dests, or do without the daemon",
+    errno.EADDRNOTAVAIL: "the interface has no address of the group's family; give it one, or another interface",
+}
 
 
 def _refused(operation: Operation, code: int) -> str:

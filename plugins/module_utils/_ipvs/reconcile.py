@@ -17,12 +17,17 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .addresses import Address, HostAddresses
 from .backend import Backend
+from .daemon import Daemon, DaemonWrite, daemon_plan, daemon_shortfall
 from .declarations import Declaration, Files
 from .model import DestKey, ServiceKey, Table
 from .netlink import connect
 from .plan import Wanted, Write, make_plan, missing_modules, shortfall
+from .settings import Settings, SettingsWrite, settings_plan, unkept
 
-__all__ = ["AddressWrite", "Aim", "Host", "Present", "make_aim", "reconcile_plan"]
+__all__ = ["KERNEL_WRITES", "AddressWrite", "Aim", "Host", "Present", "make_aim", "reconcile_plan"]
+
+KERNEL_WRITES = (Write, SettingsWrite, DaemonWrite)
+"""Payloads that need IPVS in the kernel."""
 
 REMEMBERED = "/run/pocket-cloud/addresses.json"
 
@@ -43,6 +48,9 @@ class Aim:
     :param absent: services that were declared and are no more.
     :param addresses: the addresses that are to be there.
     :param others: addresses that were added here and stay; None for all that are not aimed at.
+    :param settings: the settings that are to be in force.
+    :param daemons: the sync daemons that are to run.
+    :param absent_daemons: sync daemons, by their kind, that were declared and are no more.
     """
 
     namespace: str | None = None
@@ -50,6 +58,9 @@ class Aim:
     absent: tuple[ServiceKey, ...] = ()
     addresses: tuple[Address, ...] = ()
     others: tuple[Address, ...] | None = ()
+    settings: Settings = field(default_factory=Settings)
+    daemons: tuple[Daemon, ...] = ()
+    absent_daemons: tuple[str, ...] = ()
 
     def keys(self) -> list[ServiceKey]:
         """The services that it concerns."""
@@ -58,11 +69,16 @@ class Aim:
 
 @dataclass(frozen=True)
 class Present:
-    """What one network namespace has: services, addresses, and of these the ones that were added here."""
+    """What one network namespace has: services, addresses, and of these the ones that were added here.
+
+    :param settings: None where they were not read.
+    """
 
     table: Table = field(default_factory=dict)
     addresses: Collection[Address] = ()
     remembered: Collection[Address] = ()
+    settings: Settings | None = None
+    daemons: Collection[Daemon] = ()
 
 
 def make_aim(
@@ -82,7 +98,9 @@ def make_aim(
                 f"The virtual service {one.service.key} is declared twice, by {owners[one.service.key]} and by "
                 f"{declaration.name}; take it out of one of the two"
             )
+    _refuse_contradictions(declaration, kept)
     former = before.dests() if before else {}
+    owned = {one.daemon for other in (declaration, *kept) for one in other.daemons}
     declared = {one.service.key for one in declaration.wanted}
     return Aim(
         declaration.namespace,
@@ -90,7 +108,29 @@ def make_aim(
         tuple(key for key in former if key not in declared and key not in owners),
         declaration.addresses,
         tuple(address for other in kept for address in other.addresses) if complete else None,
+        declaration.settings,
+        declaration.daemons,
+        tuple(one.daemon for one in (before.daemons if before else ()) if one.daemon not in owned),
     )
+
+
+def _refuse_contradictions(declaration: Declaration, others: Iterable[Declaration]) -> None:
+    """Refuse another value, in another declaration, for something of which there is one."""
+    for other in others:
+        theirs = dict(other.settings.items())
+        for name, value in declaration.settings.items():
+            if theirs.get(name, value) != value:
+                raise PocketError(
+                    f"{name} is declared twice, as {theirs[name]} by {other.name} and as {value} by "
+                    f"{declaration.name}; take it out of one of the two"
+                )
+        running = {one.daemon: one for one in other.daemons}
+        for one in declaration.daemons:
+            if running.get(one.daemon, one) != one:
+                raise PocketError(
+                    f"The {one.daemon} sync daemon is declared twice, by {other.name} and by {declaration.name}; "
+                    "take it out of one of the two"
+                )
 
 
 def _without_former_dests(wanted: Wanted, former: Sequence[DestKey]) -> Wanted:
@@ -99,14 +139,19 @@ def _without_former_dests(wanted: Wanted, former: Sequence[DestKey]) -> Wanted:
 
 
 def reconcile_plan(present: Present, aim: Aim) -> Plan:
-    """Services first and addresses then, so that no client meets an address without its service; removals reversed."""
+    """Services first and addresses then, so that no client meets an address without its service; removals reversed.
+
+    Settings before both, for they decide how connections are treated; sync daemons last.
+    """
     services = list(make_plan(present.table, aim.wanted, aim.absent))
-    operations = [one for one in services if one.action != "delete"]
+    operations = list(settings_plan(present.settings, aim.settings))
+    operations += [one for one in services if one.action != "delete"]
     operations += [_add(address) for address in aim.addresses if address not in present.addresses]
     if aim.others is not None:
         leaving = (set(present.remembered) & set(present.addresses)) - set(aim.addresses) - set(aim.others)
         operations += [_remove(address) for address in sorted(leaving)]
     operations += [one for one in services if one.action == "delete"]
+    operations += daemon_plan(present.daemons, aim.daemons, aim.absent_daemons)
     return Plan(tuple(operations))
 
 
@@ -162,14 +207,18 @@ class Host:
         if aim.keys():
             table = self.kernel().read(aim.keys())
             self.kernel().require_modules(*missing_modules(table, aim.wanted))
-        return Present(table, self._addresses.read(), self._remembered())
+        settings = self.kernel().settings() if any(True for _one in aim.settings.items()) else None
+        daemons = self.kernel().daemons() if aim.daemons or aim.absent_daemons else ()
+        return Present(table, self._addresses.read(), self._remembered(), settings, daemons)
 
     def check(self, plan: Plan) -> None:
         """Refuse before the first write what could not be written."""
-        added = [one.payload.address for one in plan if isinstance(one.payload, AddressWrite)]
-        if added:
-            self._addresses.require_interfaces(address.interface for address in added)
-        if any(isinstance(one.payload, Write) for one in plan):
+        interfaces: list[str] = [one.payload.address.interface for one in plan if isinstance(one.payload, AddressWrite)]
+        starts = [one.payload.start for one in plan if isinstance(one.payload, DaemonWrite)]
+        interfaces += [daemon.interface or "" for daemon in starts if daemon]
+        if interfaces:
+            self._addresses.require_interfaces(interfaces)
+        if any(isinstance(one.payload, KERNEL_WRITES) for one in plan):
             self.kernel()
 
     def apply(self, plan: Plan) -> None:
@@ -177,11 +226,17 @@ class Host:
         self.check(plan)
         services: list[Operation] = []
         for operation in plan:
-            if isinstance(operation.payload, AddressWrite):
-                self._write_services(services)
-                self._write_address(operation.payload)
-            else:
+            write = operation.payload
+            if isinstance(write, Write):
                 services.append(operation)
+                continue
+            self._write_services(services)
+            if isinstance(write, AddressWrite):
+                self._write_address(write)
+            elif isinstance(write, SettingsWrite):
+                self.kernel().write_settings(write)
+            elif isinstance(write, DaemonWrite):
+                self.kernel().write_daemon(write)
         self._write_services(services)
 
     def verify(self, plan: Plan, after: Present) -> list[str]:
@@ -191,7 +246,9 @@ class Host:
             write = operation.payload
             if isinstance(write, AddressWrite) and (write.address in after.addresses) != (write.kind == "create"):
                 missed.append(f"{write.address} is {'missing' if write.kind == 'create' else 'still there'}")
-        return missed
+        payloads = [one.payload for one in plan]
+        missed += unkept(after.settings or Settings(), [one for one in payloads if isinstance(one, SettingsWrite)])
+        return missed + daemon_shortfall(after.daemons, [one for one in payloads if isinstance(one, DaemonWrite)])
 
     def _write_services(self, operations: list[Operation]) -> None:
         if operations:

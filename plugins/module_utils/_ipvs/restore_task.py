@@ -20,8 +20,7 @@ from . import restore
 from .backend import exclusive
 from .declarations import Declaration, Files, load_text, parse_declaration, path_of
 from .netlink import UnavailableError
-from .plan import Write
-from .reconcile import Aim, Host, Present, make_aim, reconcile_plan
+from .reconcile import KERNEL_WRITES, Aim, Host, Present, make_aim, reconcile_plan
 
 __all__ = ["PROGRAM", "FileWrite", "RestoreTask"]
 
@@ -35,15 +34,19 @@ _IPVS = (
     "addresses.py",
     "backend.py",
     "checks.py",
+    "daemon.py",
     "declaration.py",
     "declarations.py",
     "model.py",
     "modules.py",
+    "namespaces.py",
     "netlink.py",
     "plan.py",
+    "proc.py",
     "reconcile.py",
     "restore.py",
     "scope.py",
+    "settings.py",
     "wire.py",
 )
 
@@ -72,7 +75,7 @@ class RestoreState:
 
 
 class RestoreTask(Task[RestoreState]):
-    """Keeps one declaration, and with `apply` also what it declares."""
+    """Keeps one declaration, and with `apply` also what it declares: module ipvs_restore."""
 
     def __init__(self, params: Mapping[str, Any], host: Host | None = None) -> None:
         self._remove = params["state"] == "absent"
@@ -82,6 +85,7 @@ class RestoreTask(Task[RestoreState]):
         self._host = host or Host(self._declaration.namespace)
         self._files: Files = self._host.files
         self._unavailable: PocketError | None = None
+        self._keep = True
 
     def exclusive(self) -> AbstractContextManager[Any]:
         return exclusive()
@@ -95,12 +99,14 @@ class RestoreTask(Task[RestoreState]):
 
     def plan(self, current: RestoreState) -> Plan:
         operations = list(reconcile_plan(current.present, self._aim(current))) if self._apply else []
+        if not self._keep:
+            return Plan(tuple(operations))
         if not self._remove:
             operations += _program_operations(current.program)
         return Plan((*operations, *self._declaration_operations(current.before)))
 
     def apply(self, plan: Plan) -> None:
-        if self._unavailable and any(isinstance(one.payload, Write) for one in plan):
+        if self._unavailable and any(isinstance(one.payload, KERNEL_WRITES) for one in plan):
             raise self._unavailable
         files = [one for one in plan if isinstance(one.payload, FileWrite)]
         # The kernel first: a run that is killed in between still finds in the old declaration what it has to remove.

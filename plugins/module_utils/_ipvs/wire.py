@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from .daemon import Daemon
 from .model import (
     FORWARDING,
     PROTOCOLS,
@@ -41,6 +42,8 @@ __all__ = [
     "decode_dest",
     "decode_info",
     "decode_service",
+    "encode_config",
+    "encode_daemon",
     "encode_dest",
     "encode_service",
     "encode_service_key",
@@ -66,9 +69,9 @@ class Command:
 
     NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
     NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = 5, 6, 7, 8
-    GET_DAEMON = 11
-    GET_CONFIG = 13
-    GET_INFO = 15
+    NEW_DAEMON, DEL_DAEMON, GET_DAEMON = 9, 10, 11
+    SET_CONFIG, GET_CONFIG = 12, 13
+    GET_INFO, ZERO = 15, 16
 
 
 class Reply(NamedTuple):
@@ -347,23 +350,49 @@ def decode_info(data: bytes) -> dict[str, Any]:
     }
 
 
+_TIMEOUT_NUMBER = {"tcp": 4, "tcp_fin": 5, "udp": 6}
+
+
 def decode_config(data: bytes) -> dict[str, int]:
     """The connection timeouts in seconds."""
     found = attributes(data)
-    return {name: _number(found.get(number, b"")) for number, name in ((4, "tcp"), (5, "tcp_fin"), (6, "udp"))}
+    return {name: _number(found.get(number, b"")) for name, number in _TIMEOUT_NUMBER.items()}
 
 
-def decode_daemon(data: bytes) -> dict[str, Any]:
+DAEMON_STATE, DAEMON_INTERFACE, DAEMON_SYNC_ID, DAEMON_SYNC_MAXLEN, DAEMON_GROUP, DAEMON_GROUP6 = range(1, 7)
+DAEMON_PORT, DAEMON_TTL = 7, 8
+_DAEMON_STATE = {"master": 1, "backup": 2}
+_DAEMON_NAME = {number: name for name, number in _DAEMON_STATE.items()}
+
+
+def decode_daemon(data: bytes) -> Daemon:
     """One connection synchronisation daemon."""
     found = attributes(attributes(data)[CMD_ATTR_DAEMON])
-    group = found.get(5) or found.get(6) or b""
-    family = socket.AF_INET6 if len(group) == 16 else socket.AF_INET
-    return {
-        "state": {1: "master", 2: "backup"}.get(_number(found.get(1, b"")), "unknown"),
-        "interface": _string(found.get(2, b"")),
-        "sync_id": _number(found.get(3, b"")),
-        "sync_maxlen": _number(found.get(4, b"")),
-        "group": socket.inet_ntop(family, group) if group else None,
-        "port": _number(found.get(7, b"")),
-        "ttl": _number(found.get(8, b"")),
-    }
+    group = found.get(DAEMON_GROUP) or found.get(DAEMON_GROUP6) or b""
+    return Daemon(
+        daemon=_DAEMON_NAME[_number(found[DAEMON_STATE])],
+        interface=_string(found.get(DAEMON_INTERFACE, b"")),
+        sync_id=_number(found.get(DAEMON_SYNC_ID, b"")),
+        sync_maxlen=_number(found.get(DAEMON_SYNC_MAXLEN, b"")),
+        group=socket.inet_ntop(socket.AF_INET6 if len(group) == 16 else socket.AF_INET, group) if group else None,
+        port=_number(found.get(DAEMON_PORT, b"")),
+        ttl=_number(found.get(DAEMON_TTL, b"")),
+    )
+
+
+def encode_daemon(daemon: Daemon, identity_only: bool = False) -> bytes:
+    """The attribute that holds a daemon. Its port is in the host's byte order, other than all other ports."""
+    body = _u32(DAEMON_STATE, _DAEMON_STATE[daemon.daemon])
+    if not identity_only:
+        body += _text(DAEMON_INTERFACE, daemon.interface or "") + _u32(DAEMON_SYNC_ID, daemon.sync_id or 0)
+        if daemon.sync_maxlen:
+            body += _u16(DAEMON_SYNC_MAXLEN, daemon.sync_maxlen)
+        if daemon.group:
+            body += _attribute(DAEMON_GROUP6 if ":" in daemon.group else DAEMON_GROUP, _address(daemon.group))
+        body += _u16(DAEMON_PORT, daemon.port or 0) + _u8(DAEMON_TTL, daemon.ttl or 0)
+    return _attribute(CMD_ATTR_DAEMON | _NESTED, body)
+
+
+def encode_config(timeouts: Mapping[str, int]) -> bytes:
+    """The timeouts that are to be set, in seconds; the kernel keeps the others."""
+    return b"".join(_u32(_TIMEOUT_NUMBER[name], seconds) for name, seconds in timeouts.items())

@@ -57,8 +57,8 @@ def execute_as(request: dict) -> dict:
 
 
 def main() -> None:
-    for name in ("ipvs_dest", "ipvs_info", "ipvs_restore", "ipvs_service", "ipvs_table"):
-        importlib.import_module(MODULES + name)
+    for name in ("config", "dest", "info", "restore", "service", "sync_daemon", "table", "zero"):
+        importlib.import_module(f"{MODULES}ipvs_{name}")
     print(json.dumps({"pyroute2": importlib.metadata.version("pyroute2")}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

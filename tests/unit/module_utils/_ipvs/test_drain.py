@@ -58,7 +58,7 @@ def web(kernel: MemoryKernel) -> MemoryKernel:
     """A service with two dests, of which the first has three connections."""
     dests = [{"address": "10.0.0.1", "weight": 4}, {"address": "10.0.0.2"}]
     execute(partial(ServiceTask, connect=kernel.connect), {"state": "present", **WEB, "dests": dests})
-    kernel.connections["10.0.0.1:80"] = 3
+    kernel.live["10.0.0.1:80"] = 3
     kernel.writes.clear()
     return kernel
 
@@ -76,7 +76,7 @@ def test_a_dest_goes_when_its_connections_have_ended(web: MemoryKernel, clock: C
     def end() -> None:
         assert names(web) == ["10.0.0.1:80", "10.0.0.2:80"]
         assert [write.dest and write.dest.weight for write in web.writes] == [0]
-        web.connections.clear()
+        web.live.clear()
 
     clock.at(60, end)
     with web.sealed():
@@ -106,7 +106,7 @@ def test_an_interrupted_drain_goes_on(web: MemoryKernel, clock: Clock):
     ]
     assert first["dest"]["weight"] == 0
     web.writes.clear()
-    web.connections.clear()
+    web.live.clear()
     again = dest_task(web)
     assert (again["changed"], again["draining"]) == (True, [])
     assert [write.kind for write in web.writes] == ["delete"]
@@ -144,7 +144,7 @@ def test_a_dest_that_somebody_removed_meanwhile_is_fine(web: MemoryKernel, clock
 
 
 def test_a_service_is_removed_when_the_connections_of_all_its_dests_have_ended(web: MemoryKernel, clock: Clock):
-    clock.at(30, web.connections.clear)
+    clock.at(30, web.live.clear)
     make = partial(ServiceTask, connect=web.connect)
     done = execute(make, {"state": "absent", **WEB, "drain": DRAIN})
     assert done["service"] is None
@@ -154,7 +154,7 @@ def test_a_service_is_removed_when_the_connections_of_all_its_dests_have_ended(w
 
 
 def test_a_purged_dest_drains_and_the_others_do_not_wait(web: MemoryKernel, clock: Clock):
-    clock.at(30, web.connections.clear)
+    clock.at(30, web.live.clear)
     services = [{**WEB, "scheduler": "rr", "dests": [{"address": "10.0.0.2"}, {"address": "10.0.0.3"}]}]
     params = {"services": services, "purge": True, "scope": {"addresses": ["192.0.2.0/24"]}, "drain": DRAIN}
     done = execute(partial(BulkTask, connect=web.connect), params)
@@ -167,8 +167,8 @@ def test_udp_is_waited_for_or_not_as_is_asked(kernel: MemoryKernel, clock: Clock
     make = partial(ServiceTask, connect=kernel.connect)
     for udp, waited in (("ignore", False), ("wait", True)):
         execute(make, {"state": "present", **dns, "dests": [{"address": "10.0.0.1"}]})
-        kernel.connections["10.0.0.1:53"] = 1
-        clock.at(clock.now + 50, kernel.connections.clear)
+        kernel.live["10.0.0.1:53"] = 1
+        clock.at(clock.now + 50, kernel.live.clear)
         before = clock.now
         execute(make, {"state": "absent", **dns, "drain": {**DRAIN, "udp": udp}})
         assert (clock.now > before) is waited
@@ -189,7 +189,7 @@ def test_persistence_that_keeps_a_drain_from_ending_is_said_beforehand(web: Memo
     web.sysctls["expire_quiescent_template"] = "1"
     assert warnings(check=True) == []
     web.sysctls["expire_quiescent_template"] = "0"
-    web.connections.clear()
+    web.live.clear()
     assert "tcp 192.0.2.10:80 is persistent" in warnings(check=False)[0]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils import _deps
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
-from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import modules, netlink, wire
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import modules, namespaces, netlink, wire
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declaration import parse_wanted
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import ServiceKey
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.netlink import Kernel, UnavailableError
@@ -124,8 +124,8 @@ def test_a_host_without_the_library(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_an_unknown_namespace_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(netlink, "NAMESPACES", str(tmp_path))
-    with pytest.raises(PocketError, match=r"namespace is 'blue', but .*ip netns add blue"), netlink._inside("blue"):
+    monkeypatch.setattr(namespaces, "NAMESPACES", str(tmp_path))
+    with pytest.raises(PocketError, match=r"namespace is 'blue', but .*ip netns add blue"), namespaces.inside("blue"):
         pass
 
 

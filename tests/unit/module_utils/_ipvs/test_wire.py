@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import wire
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.daemon import Daemon
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declaration import parse_wanted
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import Dest, DestKey, Service, ServiceKey
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.plan import make_plan, outcome
@@ -123,8 +124,25 @@ def test_info_config_and_daemons():
         "udp": 2,
     }
     daemon = attribute(1, struct.pack("=I", 2)) + attribute(2, b"eth0\0") + attribute(5, bytes([224, 0, 0, 81]))
-    assert wire.decode_daemon(attribute(3, daemon))["state"] == "backup"
-    assert wire.decode_daemon(attribute(3, daemon))["group"] == "224.0.0.81"
+    assert wire.decode_daemon(attribute(3, daemon)).daemon == "backup"
+    assert wire.decode_daemon(attribute(3, daemon)).group == "224.0.0.81"
+
+
+@pytest.mark.parametrize(
+    "daemon",
+    [
+        Daemon("master", "eth0", 7, 1400, "224.0.0.81", 8848, 1),
+        Daemon("backup", "bond0.100", 255, 1024, "ff02::81", 65535, 255),
+    ],
+)
+def test_a_daemon_survives_the_wire(daemon: Daemon):
+    assert wire.decode_daemon(wire.encode_daemon(daemon)) == daemon
+
+
+def test_timeouts_survive_the_wire():
+    timeouts = {"tcp": 1, "tcp_fin": 2**31 // 100, "udp": 300}
+    assert wire.decode_config(wire.encode_config(timeouts)) == timeouts
+    assert wire.encode_config({}) == b""
 
 
 def test_a_wanted_service_survives_the_wire():

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work in another network namespace of this host. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .._errors import PocketError
+
+__all__ = ["inside"]
+
+CLONE_NEWNET = 0x40000000
+NAMESPACES = "/run/netns"
+
+
+@contextmanager
+def inside(namespace: str | None) -> Iterator[None]:
+    """Open sockets of the network namespace `namespace` in this block."""
+    if namespace is None:
+        yield
+        return
+    path = os.path.join(NAMESPACES, namespace)
+    try:
+        there, home = os.open(path, os.O_RDONLY), os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    except OSError as error:
+        raise PocketError(
+            f"namespace is {namespace!r}, but {path} cannot be opened ({os.strerror(error.errno or 0)}); "
+            f"give the name of a network namespace that 'ip netns list' shows, or make it: ip netns add {namespace}"
+        ) from error
+    try:
+        _enter(there, namespace)
+        try:
+            yield
+        finally:
+            _enter(home, namespace)
+    finally:
+        os.close(there)
+        os.close(home)
+
+
+def _enter(descriptor: int, namespace: str) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(descriptor, CLONE_NEWNET) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise PocketError(
+            f"Could not enter the network namespace {namespace}: {reason}; run the task as root (become: true)"
+        )
