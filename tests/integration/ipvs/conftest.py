@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Relay:
 
     def __init__(self, session: pytest.Session) -> None:
         tests = [item.nodeid for item in session.items if HERE in item.path.parents]
-        self._machine = uml.Machine(tests)
+        self._machine = uml.Machine([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests])
         self._stream = self._machine.reports()
         self._config = session.config
         self._account = ""

@@ -12,7 +12,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -49,15 +48,14 @@ def obstacle() -> str | None:
 
 
 class Machine:
-    """One boot of the kernel, which runs pytest on `tests`, and then halts."""
+    """One boot of the kernel, which runs one command, and then halts."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], memory: str = MEMORY) -> None:
         self._exchange = Path(tempfile.mkdtemp(prefix="pocket-cloud-uml."))
-        pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-        (self._exchange / "command").write_text(f"cd {shlex.quote(str(ROOT))}\n{INSIDE}=1 exec {shlex.join(pytest)}\n")
+        (self._exchange / "command").write_text(f"cd {shlex.quote(str(ROOT))}\n{INSIDE}=1 exec {shlex.join(command)}\n")
         self._reports = self._exchange / "reports"
         self._reports.touch()
-        kernel = ["linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"init={INIT}", f"mem={MEMORY}"]
+        kernel = ["linux.uml", "rootfstype=hostfs", "rootflags=/", "ro", f"init={INIT}", f"mem={memory}"]
         console = ["con=null", "con0=fd:0,fd:1", "quiet", f"uml_exchange={self._exchange}"]
         with (self._exchange / "console").open("wb") as log:
             self._process = subprocess.Popen(
@@ -80,6 +78,11 @@ class Machine:
                     return
                 else:
                     time.sleep(0.1)
+
+    def wait(self, seconds: float) -> str:
+        """What the command printed, after the kernel has halted."""
+        self._process.wait(seconds)
+        return (self._exchange / "output").read_text(errors="replace")
 
     def account(self) -> str:
         """What the kernel and pytest printed, for when reports stay away."""
