@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".cache" / "collections"
 sys.path.insert(0, str(COLLECTIONS))
 
+import ansible
+
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.ipvsadm_text import write_ipvsadm
 from ansible_collections.pocket.cloud.tests.integration.ipvs import uml
 
@@ -92,7 +94,11 @@ def main() -> None:
         (directory / "table.ipvsadm").write_text(write_ipvsadm(services(1000)))
         print("running them in the test kernel ...", flush=True)
         inside = str(Path(__file__).with_name("ipvs_inside.py"))
-        machine = uml.Machine(["/usr/bin/python3", inside, str(directory)], memory="1536M")
+        (directory / "table.args").write_text(json.dumps({"ANSIBLE_MODULE_ARGS": table(1000)}))
+        (directory / "ansible").symlink_to(Path(ansible.__file__).parent)
+        paths = f"PYTHONPATH={COLLECTIONS}:{directory}"
+        command = ["env", paths, "PYTHONPYCACHEPREFIX=/tmp/compiled", "/usr/bin/python3", inside, str(directory)]
+        machine = uml.Machine(command, memory="1536M")
         try:
             print(machine.wait(TIME_LIMIT), end="")
         except subprocess.TimeoutExpired:

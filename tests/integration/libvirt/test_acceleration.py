@@ -68,8 +68,8 @@ def test_a_firmware_that_runs_is_no_kernel_that_boots(bare_host: Host, boot: Pat
 def test_a_machine_that_hangs_is_ended_and_named(bare_host: Host, boot: Path, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     started = time.monotonic()
-    found = verdict(probe=probe(boot, tmp_path, f"#!/bin/sh\necho $$ > {pid}\nexec sleep 100\n", timeout=1))
-    assert time.monotonic() - started < 5
+    found = verdict(probe=probe(boot, tmp_path, f"#!/bin/sh\necho $$ > {pid}\nexec sleep 100\n", timeout=5))
+    assert time.monotonic() - started < 50
     assert found.accel == "tcg"
     assert "said nothing" in found.reason
     assert not is_alive(int(pid.read_text()))
