@@ -20,6 +20,7 @@ from ansible_collections.pocket.cloud.tests.integration.ipvs.network import (
     Network,
     shares,
     udp_shares,
+    virtual_address,
 )
 
 
@@ -32,12 +33,8 @@ def network() -> Iterator[Network]:
 @pytest.fixture(params=["ipv4", "ipv6"])
 def family(request: pytest.FixtureRequest, network: Network, director: Director) -> Iterator[str]:
     """The address family, with the virtual address on the director."""
-    length = {"ipv4": 32, "ipv6": 128}[request.param]
-    virtual = [f"{VIRTUAL[request.param]}/{length}", "dev", "to-client"]
-    nodad = ["nodad"] if request.param == "ipv6" else []
-    subprocess.run(["ip", "address", "add", *virtual, *nodad], check=True)
-    yield request.param
-    subprocess.run(["ip", "address", "delete", *virtual], check=True)
+    with virtual_address(request.param):
+        yield request.param
 
 
 def web(family: str, weights: tuple[int, int] = (1, 1), **settings: Any) -> dict[str, Any]:
