@@ -14,6 +14,8 @@ import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director
 from ansible_collections.pocket.cloud.tests.integration.ipvs.network import (
+    OTHER_PORT,
+    PORT,
     REAL,
     VIRTUAL,
     Connection,
@@ -27,6 +29,7 @@ from ansible_collections.pocket.cloud.tests.integration.ipvs.network import (
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     with Network() as running:
+        running.listen(PORT, "sctp")
         yield running
 
 
@@ -58,6 +61,30 @@ def test_shares_follow_the_weights(director: Director, family: str):
 def test_datagrams(director: Director, family: str):
     director.service(**{**web(family, scheduler="rr"), "protocol": "udp"})
     assert udp_shares(family, 6) == {"one": 3, "two": 3}
+
+
+def test_sctp(director: Director, family: str):
+    director.service(**{**web(family, scheduler="rr"), "protocol": "sctp"})
+    assert shares(family, 6, PORT, "sctp") == {"one": 3, "two": 3}
+
+
+@pytest.fixture
+def mark(family: str) -> Iterator[int]:
+    """Packets to both of the servers' ports bear this mark."""
+    program = {"ipv4": "iptables-legacy", "ipv6": "ip6tables-legacy"}[family]
+    rule = ["PREROUTING", "-d", VIRTUAL[family], "-p", "tcp", "--dport", f"{PORT}:{OTHER_PORT}", "-j", "MARK"]
+    subprocess.run([program, "-t", "mangle", "-A", *rule, "--set-mark", "7"], check=True)
+    yield 7
+    subprocess.run([program, "-t", "mangle", "-D", *rule, "--set-mark", "7"], check=True)
+
+
+def test_a_mark_makes_one_service_of_two_ports(director: Director, family: str, mark: int):
+    dests = [{"address": REAL[family][name], "forwarding": "masquerade"} for name in ("one", "two")]
+    service = director.service(fwmark=mark, family=family, scheduler="rr", dests=dests)["service"]
+    for port in (PORT, OTHER_PORT):
+        assert shares(family, 4, port) == {"one": 2, "two": 2}
+    director.service(**{**service, "persistence_timeout": 60})
+    assert set(shares(family, 3, PORT)) == set(shares(family, 3, OTHER_PORT))
 
 
 def test_live_connections_outlive_every_edit(director: Director, family: str):
