@@ -47,8 +47,8 @@ class Run(NamedTuple):
 RUNS = (
     Run("demo", "tests/e2e/test_demo.py", 2400),
     Run("unit", "tests/unit", 900, verbose=False),
-    Run("lint", "tests/lint", 1200),
-    Run("ipvs", "tests/integration/ipvs", 900),
+    Run("lint", "tests/lint", 1800),
+    Run("ipvs", "tests/integration/ipvs", 1200),
     Run("libvirt", "tests/integration/libvirt", 1200),
     Run("demo", "tests/e2e/test_bare_host.py", 1800),
 )

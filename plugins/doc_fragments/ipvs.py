@@ -287,7 +287,6 @@ options:
       - Without it, that of the namespace in which the module runs is meant.
     type: str
 requirements:
-  - python3-pyroute2 0.7.2 or newer on the target (on PyPI it is called pyroute2)
   - a Linux kernel with its module C(ip_vs)
 notes:
   - Linux 6.1 loads its module C(ip_vs) when this module first asks for it; where a kernel does not, load it with

@@ -18,7 +18,6 @@ __all__ = ["PACKAGES", "require"]
 
 PACKAGES = {
     "libvirt": ("python3-libvirt", "libvirt-python"),
-    "pyroute2": ("python3-pyroute2", "pyroute2"),
 }
 """Importable name -> (Debian's package, PyPI's name)."""
 

@@ -67,8 +67,8 @@ options:
     choices: [present, absent]
     default: present
 notes:
-  - In check mode on a host that has no IPVS or no python3-pyroute2 yet, the module tells what it would write once
-    they are there. A real run fails there before it writes.
+  - In check mode on a host that has no IPVS yet, the module tells what it would write once it is there. A real run
+    fails there before it writes.
 seealso:
   - module: pocket.cloud.ipvs_service
   - module: pocket.cloud.ipvs_info

@@ -1,9 +1,10 @@
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel's IPVS table over generic netlink; the only place that imports pyroute2. PRIVATE to the collection.
+"""The kernel's IPVS table over generic netlink; the only place that opens a netlink socket. PRIVATE to the collection.
 
-pyroute2 gives the socket (0.7.2 to 0.9.x), wire.py the messages: pyroute2's own IPVS classes came late and lose fields.
+The socket is Python's own: importing pyroute2 takes longer than all the rest of an unchanged task, and would give
+nothing but that socket, for its IPVS classes came late and lose fields. wire.py has the messages.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import _deps
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from . import modules, proc, wire
@@ -49,28 +49,17 @@ _COMMANDS = {
 
 
 class UnavailableError(PocketError):
-    """This host lacks what reading the table needs: the library, or IPVS in the kernel."""
+    """The kernel of this host has no IPVS at present."""
 
 
 class Kernel:
     """The IPVS table of one network namespace."""
 
     def __init__(self, namespace: str | None = None) -> None:
-        try:
-            _deps.require("pyroute2")
-        except PocketError as error:
-            raise UnavailableError(error.message) from error
-        from pyroute2.netlink.nlsocket import NetlinkSocket
-
         self._namespace = namespace
         with inside(namespace):
-            handle = NetlinkSocket(family=NETLINK_GENERIC)
-            handle.bind()
-        # pyroute2 0.7 reads by blocking calls, 0.9 by an event loop; the descriptor under both is the same thing.
-        # One of our own goes with this object; pyroute2's would keep a network namespace alive.
-        self._socket = socket.socket(fileno=os.dup(handle.fileno()))
-        handle.close()
-        self._socket.setblocking(True)
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+        self._socket.bind((0, 0))
         self._sequence = 0
         try:
             self._family = self._find_family()

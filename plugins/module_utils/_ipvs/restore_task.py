@@ -28,7 +28,7 @@ PROGRAM = "/usr/local/lib/pocket-cloud"
 """Where the program is kept: PYTHONPATH of the director's unit."""
 
 _PACKAGE = "pocket_cloud"
-_SHARED = ("_deps.py", "_errors.py", "_plan.py")
+_SHARED = ("_errors.py", "_plan.py")
 _IPVS = (
     "__init__.py",
     "addresses.py",

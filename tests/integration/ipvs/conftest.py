@@ -20,7 +20,7 @@ import pytest
 pytest.register_assert_rewrite("ansible_collections.pocket.cloud.tests.integration.ipvs.director")
 
 from ansible_collections.pocket.cloud.tests.integration.ipvs import uml
-from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director, Interpreter, interpreters
+from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director, Interpreter
 
 HERE = Path(__file__).parent
 INSIDE = uml.INSIDE in os.environ
@@ -104,10 +104,10 @@ def _ipvs() -> None:
     subprocess.run(["modprobe", "ip_vs"], check=True)
 
 
-@pytest.fixture(scope="session", params=interpreters(), ids=lambda one: one.name)
-def interpreter(request: pytest.FixtureRequest) -> Iterator[Interpreter]:
-    """Each of the Pythons, with its own pyroute2, that are to execute the modules."""
-    with request.param as running:
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Interpreter]:
+    """The Python that executes the modules."""
+    with Interpreter() as running:
         yield running
 
 

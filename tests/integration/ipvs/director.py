@@ -1,14 +1,13 @@
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The director under test: modules run by several Pythons on the real kernel, with ipvsadm as the witness."""
+"""The director under test: modules run by the system's Python on the real kernel, with ipvsadm as the witness."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -23,16 +22,16 @@ NOBODY = 65534
 
 
 class Interpreter:
-    """One Python that executes modules, with the pyroute2 that belongs to it."""
+    """The Python that executes modules, as on a target: the distribution's own."""
 
-    def __init__(self, name: str, executable: str) -> None:
-        self.name = name
-        self.executable = executable
+    executable = "/usr/bin/python3"
+
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Interpreter:
         self._directory = tempfile.TemporaryDirectory()
-        # Of the virtual environment only ansible, or another interpreter would take its pyroute2 from there, too.
+        # Of the virtual environment only ansible: a target has nothing else of it.
         os.symlink(Path(ansible.__file__).parent, Path(self._directory.name) / "ansible")
         os.chmod(self._directory.name, 0o755)
         self.environment = {
@@ -47,7 +46,7 @@ class Interpreter:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.versions = self._receive()
+        self._receive()
         return self
 
     def __exit__(
@@ -82,11 +81,6 @@ class Interpreter:
         assert line, "the worker ended"
         received: dict[str, Any] = json.loads(line)
         return received
-
-
-def interpreters() -> list[Interpreter]:
-    """Debian's own with pyroute2 0.7.2, and the virtual environment's with 0.9."""
-    return [Interpreter("debian", "/usr/bin/python3"), Interpreter("venv", sys.executable)]
 
 
 def saved(*options: str) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director, interpreters, outcome, saved
+from ansible_collections.pocket.cloud.tests.integration.ipvs.director import Director, outcome, saved
 from ansible_collections.pocket.cloud.tests.integration.ipvs.network import (
     REAL,
     VIRTUAL,
@@ -25,9 +25,6 @@ from ansible_collections.pocket.cloud.tests.integration.ipvs.network import (
     udp_shares,
 )
 from ansible_collections.pocket.cloud.tests.integration.ipvs.test_playbook import play
-
-# With one of the Pythons: what is shown here is the kernel's doing, and takes its time.
-pytestmark = pytest.mark.parametrize("interpreter", interpreters()[:1], indirect=True, ids=["debian"])
 
 FAMILY = "ipv4"
 DESTS = [{"address": REAL[FAMILY][name], "port": 80, "forwarding": "masquerade"} for name in ("one", "two")]

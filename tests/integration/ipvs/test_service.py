@@ -22,11 +22,6 @@ IDENTITIES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_both_generations_of_the_library_are_tested(director: Director):
-    generation = {"debian": "0.7.", "venv": "0.9."}[director.interpreter.name]
-    assert director.interpreter.versions["pyroute2"].startswith(generation)
-
-
 @pytest.mark.parametrize(("identity", "flag"), IDENTITIES, ids=[flag for _identity, flag in IDENTITIES])
 def test_life_of_a_service(director: Director, identity: dict[str, Any], flag: str):
     assert director.service(**identity)["changed"] is True

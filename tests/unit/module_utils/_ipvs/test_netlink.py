@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.plugins.module_utils import _deps
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
-from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import modules, namespaces, netlink, wire
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import modules, namespaces, wire
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declaration import parse_wanted
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import ServiceKey
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.netlink import Kernel, UnavailableError
@@ -112,15 +111,6 @@ def test_a_read_that_is_not_permitted_says_so():
 def test_a_kernel_without_the_family():
     with pytest.raises(UnavailableError, match="modprobe ip_vs"):
         kernel(lambda command: errno.ENOENT)._find_family()
-
-
-def test_a_host_without_the_library(monkeypatch: pytest.MonkeyPatch):
-    def missing(name: str) -> None:
-        raise PocketError(f"The Python library {name} cannot be imported; apt install python3-pyroute2")
-
-    monkeypatch.setattr(_deps, "require", missing)
-    with pytest.raises(UnavailableError, match="apt install python3-pyroute2"):
-        netlink.connect()
 
 
 def test_an_unknown_namespace_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
