@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["Operation", "Plan", "to_yaml"]
@@ -72,50 +73,49 @@ _NOT_PLAIN = re.compile(r".*(: |:$| $).*|(?i:y|n|yes|no|true|false|on|off|null)"
 
 
 def to_yaml(value: Any) -> str:
-    """`value` (mappings, sequences, strings, numbers, booleans, none) as YAML text that ends in a line feed.
+    """`value` (dicts, lists, tuples, strings, numbers, booleans, none) as YAML text that ends in a line feed.
 
     Targets need not have PyYAML, and the text must not depend on its version: diffs are compared.
     """
     return "".join(line + "\n" for line in _lines(value, ""))
 
 
-def _lines(value: Any, pad: str) -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
+def _lines(value: Any, pad: str) -> list[str]:
+    lines: list[str] = []
+    if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _entry(f"{pad}{_scalar(key)}:", item, pad)
-    elif _is_list(value) and value:
+            head = f"{pad}{_text(str(key))}:"
+            if isinstance(item, (dict, list, tuple)) and item:
+                lines.append(head)
+                lines += _lines(item, pad + "  ")
+            else:
+                lines.append(f"{head} {_scalar(item)}")
+    elif isinstance(value, (list, tuple)) and value:
         for item in value:
-            nested = list(_lines(item, pad + "  "))
-            yield f"{pad}- {nested[0].lstrip(' ')}"
-            yield from nested[1:]
+            nested = _lines(item, pad + "  ")
+            lines.append(f"{pad}- {nested[0].lstrip(' ')}")
+            lines += nested[1:]
     else:
-        yield pad + _scalar(value)
-
-
-def _entry(head: str, item: Any, pad: str) -> Iterator[str]:
-    if (isinstance(item, Mapping) or _is_list(item)) and item:
-        yield head
-        yield from _lines(item, pad + "  ")
-    else:
-        yield f"{head} {_scalar(item)}"
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+        lines.append(pad + _scalar(value))
+    return lines
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return _text(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return "{}"
-    if _is_list(value):
+    if isinstance(value, (list, tuple)):
         return "[]"
-    if isinstance(value, (int, float)):
-        return str(value)
-    text = str(value)
+    return str(value)
+
+
+@lru_cache(4096)  # the words of large tables are few
+def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and not _NOT_PLAIN.fullmatch(text):
         return text
     return '"' + "".join(_character(character) for character in text) + '"'

@@ -8,7 +8,7 @@ The limits are those of Linux 6.1, net/netfilter/ipvs/ip_vs_ctl.c, unless said o
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 
 from .._errors import PocketError
 from .model import PROTOCOLS, Dest, DestKey, Service, ServiceKey
@@ -44,7 +44,7 @@ def check_dest_key(key: DestKey) -> None:
     """Refuse addresses and ports that no real server can have."""
     _check_port(key.port)
     _check_reachable("the dest", key.address)
-    if ipaddress.ip_address(key.address) in ipaddress.ip_network("fe80::/10"):
+    if key.family == "ipv6" and _packed(key.address)[:2] in _LINK_LOCAL:
         raise PocketError(
             f"address of the dest is {key.address}, which is link-local and needs an interface that IPVS cannot name; "
             "give a global or unique local address of the real server"
@@ -127,13 +127,22 @@ def _check_port(port: int | None) -> None:
 
 
 def _check_reachable(owner: str, text: str) -> None:
-    address = ipaddress.ip_address(text)
     kind = None
-    if address.is_unspecified:
+    if not any(_packed(text)):
         kind = "stands for no host"
-    elif address.is_multicast:
+    elif _packed(text)[0] in (_MULTICAST6 if ":" in text else _MULTICAST4):
         kind = "is a multicast address"
     elif text == "255.255.255.255":
         kind = "is the broadcast address"
     if kind:
         raise PocketError(f"address of {owner} is {text}, which {kind}; give the address of one host")
+
+
+# By their bytes: ipaddress would take most of the time that a large table is parsed in.
+_MULTICAST4 = range(224, 240)
+_MULTICAST6 = (0xFF,)
+_LINK_LOCAL = {bytes((0xFE, second)) for second in range(0x80, 0xC0)}
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)

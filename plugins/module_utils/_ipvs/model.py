@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from .._errors import PocketError
 
@@ -120,7 +120,8 @@ def full_netmask(family: str) -> str:
 
 def different(settings: Iterable[Setting], one: Any, other: Any) -> list[str]:
     """The names of the settings whose values differ."""
-    return [setting.name for setting in settings if getattr(one, setting.name) != getattr(other, setting.name)]
+    before, after = vars(one), vars(other)
+    return [setting.name for setting in settings if before[setting.name] != after[setting.name]]
 
 
 def _set(instance: Any, **values: Any) -> None:
@@ -226,12 +227,12 @@ class Service:
 
     def over(self, current: Service | None) -> Service:
         """What the kernel is to hold when this is asked for and `current` is there (none: on creation)."""
-        stated = {**_stated(SERVICE_SETTINGS, self), "stats": None}
+        stated = _stated(SERVICE_SETTINGS, self)
         if current is None:
-            return replace(_created(SERVICE_SETTINGS, self, self.key.family), **stated)
+            return Service(self.key, **{**_initial(SERVICE_SETTINGS, self.key.family), **stated})
         if self.scheduler not in (None, current.scheduler) and self.scheduler_flags is None:
             stated["scheduler_flags"] = raw_flags(current.scheduler_flags or ())
-        return replace(current, **stated)
+        return Service(self.key, **{**_stated(SERVICE_SETTINGS, current), **stated})
 
     def settings(self) -> dict[str, Any]:
         """The settings that are known, printable and in canonical order."""
@@ -292,29 +293,26 @@ class Dest:
 
     def over(self, current: Dest | None) -> Dest:
         """What the kernel is to hold when this is asked for and `current` is there (none: on creation)."""
-        stated = {**_stated(DEST_SETTINGS, self), "stats": None}
-        base = (
-            replace(current, stats=None)
-            if current
-            else _created(DEST_SETTINGS[: -len(TUNNEL_SETTINGS)], self, self.key.family)
-        )
-        if stated.get("forwarding", base.forwarding) != "tunnel":
-            kept = {"tunnel_type": None, "tunnel_port": None, "tunnel_checksum": None}
-        else:
-            kept = _kept_tunnel(base, stated.get("tunnel_type"))
-        return replace(base, **{**kept, **stated})
+        stated = _stated(DEST_SETTINGS, self)
+        kept = _stated(DEST_SETTINGS, current) if current else _initial(_PLAIN_SETTINGS, self.key.family)
+        tunnel = _kept_tunnel(kept, stated) if {**kept, **stated}["forwarding"] == "tunnel" else _NO_TUNNEL
+        return Dest(self.key, **{**kept, **tunnel, **stated})
 
     def settings(self) -> dict[str, Any]:
         """The settings that are known, printable and in canonical order."""
         return _printable(DEST_SETTINGS, self)
 
 
-def _kept_tunnel(base: Dest, wanted_type: str | None) -> dict[str, Any]:
+_PLAIN_SETTINGS = DEST_SETTINGS[: -len(TUNNEL_SETTINGS)]
+_NO_TUNNEL: dict[str, Any] = dict.fromkeys((setting.name for setting in TUNNEL_SETTINGS), None)
+_NEW_TUNNEL: dict[str, Any] = {setting.name: setting.default for setting in TUNNEL_SETTINGS}
+
+
+def _kept_tunnel(before: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
     """What an edit carries over of a tunnel: port and checksum only where the type stays."""
-    defaults = {setting.name: setting.default for setting in TUNNEL_SETTINGS}
-    if base.forwarding == "tunnel" and wanted_type in (None, base.tunnel_type):
-        return {**defaults, **_stated(TUNNEL_SETTINGS, base)}
-    return defaults
+    if stated.get("tunnel_type", before.get("tunnel_type")) == before.get("tunnel_type"):
+        return {name: before.get(name, default) for name, default in _NEW_TUNNEL.items()}
+    return _NEW_TUNNEL
 
 
 @dataclass(frozen=True)
@@ -341,18 +339,12 @@ def declared(thing: Service | Dest, stats: bool = False) -> dict[str, Any]:
 
 
 def _stated(settings: Iterable[Setting], thing: Any) -> dict[str, Any]:
-    return {one.name: getattr(thing, one.name) for one in settings if getattr(thing, one.name) is not None}
+    values = vars(thing)
+    return {one.name: values[one.name] for one in settings if values[one.name] is not None}
 
 
-_Thing = TypeVar("_Thing", Service, Dest)
-
-
-def _created(settings: Iterable[Setting], thing: _Thing, family: str) -> _Thing:
-    return replace(
-        thing,
-        **{one.name: one.initial(family) for one in settings if getattr(thing, one.name) is None},
-        stats=None,
-    )
+def _initial(settings: Iterable[Setting], family: str) -> dict[str, Any]:
+    return {one.name: one.initial(family) for one in settings}
 
 
 def _printable(settings: Iterable[Setting], thing: Any) -> dict[str, Any]:

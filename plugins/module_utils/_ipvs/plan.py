@@ -132,12 +132,13 @@ def _drain(service: Service, dest: Dest) -> Iterator[Operation]:
 
 def _dest_operations(service: Service, wanted: Dest, present: Dest | None) -> Iterator[Operation]:
     target = wanted.over(present)
-    name = _name(service.key, target.key)
     if present is None:
         _check_dest(service.key, target)
+        name = _name(service.key, target.key)
         yield Operation("create", name, None, target.settings(), Write("create", service, target))
     elif different(DEST_SETTINGS, present, target):
         _check_dest(service.key, target)
+        name = _name(service.key, target.key)
         yield _edit(name, present.settings(), target.settings(), Write("edit", service, target))
 
 
