@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "EC2LIKE",
+    "EC2LIKE_INSTANCE",
     "EC2LIKE_STORE",
     "IPVS_DAEMON",
     "IPVS_DEST",
@@ -94,3 +95,30 @@ IPVS_DAEMON: Spec = {
 
 EC2LIKE_STORE: Spec = {"store": {"type": "path", "default": "/var/lib/pocket-cloud"}}
 EC2LIKE: Spec = {**EC2LIKE_STORE, "uri": {"type": "str", "default": "qemu:///system"}}
+
+INSTANCE_STATES = ["present", "running", "started", "stopped", "restarted", "rebooted", "terminated", "absent"]
+# Documented in modules/ec2like_instance.py
+EC2LIKE_INSTANCE: Spec = {
+    **EC2LIKE,
+    "state": {"type": "str", "choices": INSTANCE_STATES, "default": "present"},
+    "instance_ids": {"type": "list", "elements": "str"},
+    "filters": {"type": "dict"},
+    "name": {"type": "str"},
+    "tags": {"type": "dict"},
+    "purge_tags": {"type": "bool", "default": False},
+    "count": {"type": "int"},
+    "exact_count": {"type": "int"},
+    "image_id": {"type": "str", "aliases": ["image"]},
+    "instance_type": {"type": "str"},
+    "vcpus": {"type": "int"},
+    "memory_mib": {"type": "int"},
+    "user_data": {"type": "str", "no_log": True},
+    "network": {"type": "str", "default": "pocket"},
+    "private_ip_address": {"type": "str"},
+    "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "auto"},
+    "wait": {"type": "bool", "default": True},
+    "wait_for": {"type": "str", "choices": ["running", "ip", "port"]},
+    "wait_port": {"type": "int"},
+    "wait_timeout": {"type": "int", "default": 600},
+    "stop_timeout": {"type": "int", "default": 60},
+}

@@ -298,41 +298,15 @@ error_code:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
-
-STATES = ["present", "running", "started", "stopped", "restarted", "rebooted", "terminated", "absent"]
 
 
 def main() -> None:
     """Carry out the module."""
-    spec = {
-        **EC2LIKE,
-        "state": {"type": "str", "choices": STATES, "default": "present"},
-        "instance_ids": {"type": "list", "elements": "str"},
-        "filters": {"type": "dict"},
-        "name": {"type": "str"},
-        "tags": {"type": "dict"},
-        "purge_tags": {"type": "bool", "default": False},
-        "count": {"type": "int"},
-        "exact_count": {"type": "int"},
-        "image_id": {"type": "str", "aliases": ["image"]},
-        "instance_type": {"type": "str"},
-        "vcpus": {"type": "int"},
-        "memory_mib": {"type": "int"},
-        "user_data": {"type": "str", "no_log": True},
-        "network": {"type": "str", "default": "pocket"},
-        "private_ip_address": {"type": "str"},
-        "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "auto"},
-        "wait": {"type": "bool", "default": True},
-        "wait_for": {"type": "str", "choices": ["running", "ip", "port"]},
-        "wait_port": {"type": "int"},
-        "wait_timeout": {"type": "int", "default": 600},
-        "stop_timeout": {"type": "int", "default": 60},
-    }
     module = AnsibleModule(
-        argument_spec=spec,
+        argument_spec=EC2LIKE_INSTANCE,
         mutually_exclusive=[
             ("count", "exact_count", "instance_ids"),
             ("count", "filters"),

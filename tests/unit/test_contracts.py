@@ -172,7 +172,7 @@ def test_nothing_below_the_modules_imports_ansible(package: str) -> None:
 
 
 def test_libvirt_is_imported_in_one_file_only() -> None:
-    assert importers("libvirt") == {"module_utils/_ec2/hypervisor.py"}
+    assert importers("libvirt") == {"module_utils/_ec2/connection.py"}
 
 
 def test_xml_is_parsed_in_the_one_place_that_refuses_entities() -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .._errors import PocketError
 from .model import Instance, machine_uuid
-from .xml_text import Element, add, element, parse, register, text_of
+from .request import Template
+from .xml_text import Element, add, child, element, parse, register, text_of
 
-__all__ = ["METADATA_KEY", "METADATA_URI", "Files", "domain_xml", "instance_of", "metadata_xml"]
+__all__ = ["METADATA_KEY", "METADATA_URI", "Files", "domain_xml", "instance_of", "metadata_xml", "with_metadata"]
 
 METADATA_URI = "https://pocket.cloud/xmlns/instance/1"
 METADATA_KEY = "pocket"
@@ -33,7 +35,16 @@ _REQUIRED = (
     "phase",
     "state_reason",
 )
-_OPTIONAL = ("instance_type", "user_data_sha256")
+# What an attribute stands for that is not there: nothing, or what most instances have.
+_OPTIONAL = {
+    "instance_type": None,
+    "user_data_sha256": None,
+    "key_name": None,
+    "client_token": None,
+    "shutdown_behavior": "stop",
+    "restart_policy": "running",
+}
+_FLAGS = {"source_dest_check": True, "termination_protection": False}
 
 
 @dataclass(frozen=True)
@@ -57,30 +68,42 @@ def metadata_xml(instance: Instance) -> str:
 
 def _metadata(instance: Instance, namespace: str) -> Element:
     attributes = {"id": instance.instance_id, "ami-launch-index": instance.ami_launch_index}
-    for name in (*_REQUIRED, *_OPTIONAL):
+    attributes.update({_attribute(name): getattr(instance, name) for name in _REQUIRED})
+    for name, usual in {**_OPTIONAL, **_FLAGS}.items():
         value = getattr(instance, name)
-        if value is not None:
-            attributes[name.replace("_", "-")] = value
+        if value != usual:
+            attributes[_attribute(name)] = str(value).lower() if name in _FLAGS else value
     root = element(f"{namespace}instance", attributes)
     for key, value in sorted(instance.tags.items()):
         add(root, f"{namespace}tag", {"key": key, "value": value})
+    for group in instance.security_groups:
+        add(root, f"{namespace}security-group", {"id": group})
     return root
 
 
-def instance_of(metadata: str, state: str, vcpus: int, memory_mib: int) -> Instance:
-    """Return the instance that a metadata element describes; libvirt itself knows the rest."""
-    root = parse(metadata)
+def _attribute(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def instance_of(xml: str, state: str) -> Instance | None:
+    """Return the instance that a domain's definition describes, in that state; none for a domain of somebody else."""
+    domain = parse(xml)
+    root = domain.find(f"metadata/{{{METADATA_URI}}}instance")
+    if root is None:
+        return None
     try:
+        told: dict[str, Any] = {name: root.attrib[_attribute(name)] for name in _REQUIRED}
+        told.update({name: root.get(_attribute(name), usual) for name, usual in _OPTIONAL.items()})
+        told.update({name: root.get(_attribute(name), str(usual).lower()) == "true" for name, usual in _FLAGS.items()})
         return Instance(
             instance_id=root.attrib["id"],
             ami_launch_index=int(root.attrib["ami-launch-index"]),
             tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iterfind("{*}tag")},
+            security_groups=tuple(group.attrib["id"] for group in root.iterfind("{*}security-group")),
             state=state,
-            vcpus=vcpus,
-            memory_mib=memory_mib,
-            **{name: root.attrib[name.replace("_", "-")] for name in _REQUIRED},
-            instance_type=root.get("instance-type"),
-            user_data_sha256=root.get("user-data-sha256"),
+            vcpus=int(domain.findtext("vcpu", "1")),
+            memory_mib=_mib(domain.find("memory")),
+            **told,
         )
     except (KeyError, ValueError) as error:
         raise PocketError(
@@ -89,8 +112,25 @@ def instance_of(metadata: str, state: str, vcpus: int, memory_mib: int) -> Insta
         ) from error
 
 
-def domain_xml(instance: Instance, files: Files) -> str:
-    """Return the whole definition of the domain of `instance`."""
+def _mib(memory: Element | None) -> int:
+    if memory is None:
+        return 0
+    amount = int(memory.text or 0)
+    return amount if memory.get("unit") == "MiB" else amount // 1024  # libvirt itself writes KiB
+
+
+def with_metadata(xml: str, instance: Instance) -> str:
+    """Return the domain's definition with the metadata of `instance` in place of that it has."""
+    domain = parse(xml)
+    metadata = child(domain, "metadata")
+    for old in metadata.findall(f"{{{METADATA_URI}}}instance"):
+        metadata.remove(old)
+    metadata.append(_metadata(instance, f"{{{METADATA_URI}}}"))
+    return text_of(domain)
+
+
+def domain_xml(instance: Instance, files: Files, template: Template) -> str:
+    """Return the whole definition of the domain of `instance`, whose machine is as `template` states."""
     domain = element("domain", {"type": "kvm" if instance.accel == "kvm" else "qemu"})
     add(domain, "name", text=instance.instance_id)
     add(domain, "uuid", text=machine_uuid(instance.instance_id))

@@ -49,7 +49,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             accel=current.accel,
             user_data_sha256=_digest(template.user_data),
         )
-        launches.append(Launch(instance, image, template.user_data))
+        launches.append(Launch(instance, image, template))
     check_selection(launches[0].instance.with_state("running"), request)
     return launches
 

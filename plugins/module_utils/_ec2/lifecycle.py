@@ -81,11 +81,11 @@ class Lifecycle:
     def _prepare(self, launch: Launch) -> None:
         instance = launch.instance
         files = Files.of(self._store.instance_directory(instance.instance_id))
-        self._hypervisor.define(replace(instance, phase=LAUNCHING), files)
+        self._hypervisor.define(replace(instance, phase=LAUNCHING), files, launch.template)
         self._hypervisor.reserve(instance.network, Host.of(instance))
         _make_directory(files.disk.parent)
         images.create_overlay(launch.image, files.disk)
-        seed.build(files.seed, instance.instance_id, instance.instance_id, launch.user_data)
+        seed.build(files.seed, instance.instance_id, instance.instance_id, launch.template.user_data)
 
     def _start_launched(self, instance: Instance) -> None:
         self._hypervisor.start(instance.instance_id)

@@ -76,6 +76,13 @@ class Instance:
     :param phase: LAUNCHING, LAUNCHED or TERMINATING.
     :param state: a key of STATE_CODES.
     :param state_reason: why it is in its state, where there is something to say.
+    :param key_name: the key pair whose public key its guest was given.
+    :param client_token: the token of the call that launched it.
+    :param security_groups: the ids of its security groups.
+    :param source_dest_check: whether what it sends must come from its own addresses.
+    :param termination_protection: whether it may not be terminated.
+    :param shutdown_behavior: what it becomes when its guest shuts itself down: C(stop) or C(terminate).
+    :param restart_policy: when it is started at the host's boot: C(running), where it ran; C(always); C(never).
     :param address_source: what vouches for the address: C(reservation), C(lease) or C(arp).
     """
 
@@ -93,6 +100,13 @@ class Instance:
     tags: Mapping[str, str] = field(default_factory=dict)
     accel: str = "tcg"
     user_data_sha256: str | None = None
+    key_name: str | None = None
+    client_token: str | None = None
+    security_groups: tuple[str, ...] = ()
+    source_dest_check: bool = True
+    termination_protection: bool = False
+    shutdown_behavior: str = "stop"
+    restart_policy: str = "running"
     phase: str = LAUNCHED
     state: str = "stopped"
     state_reason: str = ""
@@ -139,6 +153,13 @@ class Instance:
             ],
             "placement": {"accel": self.accel},
             "user_data_sha256": self.user_data_sha256,
+            "key_name": self.key_name,
+            "client_token": self.client_token,
+            "security_groups": list(self.security_groups),
+            "source_dest_check": self.source_dest_check,
+            "termination_protection": self.termination_protection,
+            "instance_initiated_shutdown_behavior": self.shutdown_behavior,
+            "restart_policy": self.restart_policy,
         }
 
     def printable(self) -> dict[str, Any]:

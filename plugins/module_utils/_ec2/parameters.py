@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -87,15 +88,7 @@ def _template(params: Mapping[str, Any]) -> Template:
         size = len(user_data.encode(errors="surrogateescape"))
         if size > _USER_DATA_LIMIT:
             raise _bad(f"user_data: {size} bytes are too many; EC2's limit is {_USER_DATA_LIMIT} bytes (16 KiB)")
-    return Template(
-        image_id=params["image_id"],
-        instance_type=params["instance_type"],
-        vcpus=params["vcpus"],
-        memory_mib=params["memory_mib"],
-        network=params["network"],
-        private_ip_address=params["private_ip_address"],
-        user_data=user_data,
-    )
+    return Template(**{one.name: params[one.name] for one in fields(Template)})
 
 
 def _check_combination(request: Request) -> None:

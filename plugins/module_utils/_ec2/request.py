@@ -83,8 +83,8 @@ class Current:
 
 @dataclass(frozen=True)
 class Launch:
-    """A new instance, the image it starts from, and what its guest is told."""
+    """A new instance, the image it starts from, and what else was stated about it."""
 
     instance: Instance
     image: Image
-    user_data: str | None = field(default=None, repr=False)
+    template: Template = field(default_factory=Template, repr=False)

@@ -17,12 +17,13 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from .._errors import PocketError
+from .database import Database, Records, cannot, open_private
 from .images import Image, ImageSource, gib
 
 __all__ = ["DEFAULT_ROOT", "Store"]
@@ -32,27 +33,6 @@ TOMBSTONE_LIFETIME = timedelta(days=30)
 
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{17}")
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE images (
-    name TEXT PRIMARY KEY,
-    image_id TEXT NOT NULL,
-    disk_format TEXT NOT NULL,
-    virtual_size INTEGER NOT NULL,
-    creation_date TEXT NOT NULL,
-    description TEXT NOT NULL,
-    source_location TEXT NOT NULL,
-    source_size INTEGER NOT NULL,
-    source_mtime_ns INTEGER,
-    source_checksum TEXT NOT NULL
-);
-CREATE INDEX images_by_id ON images (image_id);
-CREATE TABLE tombstones (
-    instance_id TEXT PRIMARY KEY,
-    terminated_at TEXT NOT NULL,
-    record TEXT NOT NULL
-);
-"""
 
 
 class Store:
@@ -66,7 +46,7 @@ class Store:
             )
         self.image_directory = self.root / "images"
         self._instances = self.root / "instances"
-        self._database = self.root / "state.sqlite"
+        self._database = Database(self.root / "state.sqlite", self._create)
 
     # Who may write
 
@@ -86,9 +66,9 @@ class Store:
     def _locked(self, name: str, timeout: float) -> Iterator[None]:
         self._create()
         try:
-            descriptor = _open(self.root / name, 0o600)
+            descriptor = open_private(self.root / name)
         except OSError as error:
-            raise self._cannot("open", self.root / name, error) from error
+            raise cannot("open", self.root / name, error) from error
         try:
             self._acquire(descriptor, timeout)
             _note(descriptor, f"{os.getpid()}\n")
@@ -122,7 +102,7 @@ class Store:
                 directory.mkdir(mode=0o711, parents=directory is self.root, exist_ok=True)
                 directory.chmod(0o711)
         except OSError as error:
-            raise self._cannot("make", directory, error) from error
+            raise cannot("make", directory, error) from error
 
     # Instances
 
@@ -142,12 +122,12 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise self._cannot("read", self._instances, error) from error
+            raise cannot("read", self._instances, error) from error
         return sorted(found)
 
     def tombstones(self) -> list[dict[str, Any]]:
         """The records of the terminated instances that are still kept, the oldest first."""
-        rows = self._read("SELECT record FROM tombstones ORDER BY terminated_at, instance_id")
+        rows = self._database.read("SELECT record FROM tombstones ORDER BY terminated_at, instance_id")
         return [json.loads(row["record"]) for row in rows]
 
     def bury(self, record: Mapping[str, Any], when: datetime) -> None:
@@ -159,7 +139,7 @@ class Store:
         self.instance_directory(record["instance_id"])
         oldest = _timestamp(when - TOMBSTONE_LIFETIME)
         values = (record["instance_id"], _timestamp(when), json.dumps(record, sort_keys=True))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", values)
             connection.execute("DELETE FROM tombstones WHERE terminated_at < ?", (oldest,))
 
@@ -171,18 +151,22 @@ class Store:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise self._cannot("read", path, error) from error
+            raise cannot("read", path, error) from error
         except ValueError as error:
             raise PocketError(f"The operator's instance types in {path} are not valid JSON: {error}") from error
         if not isinstance(types, dict):
             raise PocketError(f"The operator's instance types in {path} are not a mapping of names to sizes")
         return {name: _instance_type(path, name, size) for name, size in sorted(types.items())}
 
+    def records(self, kind: str) -> Records:
+        """The register of one kind of things, such as C(key-pair)."""
+        return Records(self._database, kind)
+
     # Images
 
     def images(self) -> list[Image]:
         """All registered images, by name."""
-        return [self._image(row) for row in self._read("SELECT * FROM images ORDER BY name")]
+        return [self._image(row) for row in self._database.read("SELECT * FROM images ORDER BY name")]
 
     def image(self, id_or_name: str) -> Image:
         """The image with that id or name, its file present and of the right size.
@@ -232,7 +216,7 @@ class Store:
         source = image.source
         values = (image.name, image.image_id, image.disk_format, image.virtual_size, image.creation_date)
         origin = (source.location, source.size, source.mtime_ns, source.checksum)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*values, image.description, *origin),
@@ -240,7 +224,7 @@ class Store:
 
     def forget(self, name: str) -> None:
         """Take the image of that name out of the register; its file is the caller's."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM images WHERE name = ?", (name,))
 
     def _image(self, row: sqlite3.Row) -> Image:
@@ -258,77 +242,12 @@ class Store:
             description=row["description"],
         )
 
-    # The database
-
-    def _read(self, query: str) -> list[sqlite3.Row]:
-        if not _exists(self._database):
-            return []
-        try:
-            with closing(self._connect()) as connection:
-                if self._version(connection) == 0:  # its maker was killed before the schema was in
-                    return []
-                return list(connection.execute(query))
-        except sqlite3.Error as error:
-            raise self._cannot("read", self._database, error) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the statements or none; creates the database."""
-        self._create()
-        try:
-            os.close(_open(self._database, 0o600))
-            with closing(self._connect()) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                if self._version(connection) == 0:
-                    for statement in _SCHEMA.split(";\n"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-                yield connection
-                connection.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            raise self._cannot("write", self._database, error) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        # mode=rw does not create, falls back to reading where the file is write-protected, and rolls back what a
-        # killed writer left half done.
-        connection = sqlite3.connect(f"{self._database.as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        return connection
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > _SCHEMA_VERSION:
-            raise PocketError(
-                f"The store {self.root} was written by a newer release of the collection pocket.cloud (schema "
-                f"{version}, this one knows {_SCHEMA_VERSION}); upgrade the collection on the controller"
-            )
-        return version
-
-    def _cannot(self, verb: str, path: Path, error: Exception) -> PocketError:
-        reason = getattr(error, "strerror", None) or str(error)
-        hint = "; run with become: true" if os.geteuid() != 0 else ""
-        return PocketError(f"Cannot {verb} {path} in the store {self.root}: {reason}{hint}")
-
-
-def _open(path: Path, mode: int) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-
 
 def _note(descriptor: int, text: str) -> None:
     """Write who holds a lock into its file; on a full disk the lock holds all the same."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # opening it tells why
-    return True
 
 
 def _timestamp(when: datetime) -> str:

@@ -32,8 +32,9 @@ def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = 
     """Return the terminated instances among `records`, only those that were terminated after `since` if it is given."""
     names = {field.name for field in fields(Instance)}
     oldest = timestamp(since) if since else ""
-    return [
-        Instance(**{name: value for name, value in record.items() if name in names})
-        for record in records
-        if record.get("terminated_at", "") >= oldest
-    ]
+    found = []
+    for record in records:
+        if record.get("terminated_at", "") >= oldest:
+            known = {name: value for name, value in record.items() if name in names}
+            found.append(Instance(**{**known, "security_groups": tuple(known.get("security_groups", ()))}))
+    return found

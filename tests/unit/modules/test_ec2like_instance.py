@@ -84,7 +84,7 @@ def test_a_launched_instance_has_what_was_asked_for(desk: Desk) -> None:
     assert instance["network_interfaces"][0]["address_source"] == "lease"
     directory = desk.store.instance_directory(instance["instance_id"])
     assert (directory / "seed.iso").read_text() == "#!/bin/sh\n"
-    assert "#!/bin/sh" not in desk.hypervisor.metadata[instance["instance_id"]]
+    assert "#!/bin/sh" not in desk.hypervisor.domains[instance["instance_id"]]
     assert "#!/bin/sh" not in str(result)
 
 

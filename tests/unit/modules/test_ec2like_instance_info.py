@@ -80,8 +80,8 @@ def test_terminated_instances_are_seen_for_an_hour(host: KvmHost) -> None:
 
 
 def test_remains_of_a_killed_launch_are_pending(host: KvmHost) -> None:
-    instance_id = next(iter(host.hypervisor.metadata))
-    text = host.hypervisor.metadata[instance_id]
-    host.hypervisor.metadata[instance_id] = text.replace('phase="launched"', 'phase="launching"')
+    instance_id = next(iter(host.hypervisor.domains))
+    text = host.hypervisor.domains[instance_id]
+    host.hypervisor.domains[instance_id] = text.replace('phase="launched"', 'phase="launching"')
     (shown,) = info(host, instance_ids=[instance_id])["instances"]
     assert shown["state"] == {"code": 0, "name": "pending"}

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import images, lifecycle, seed
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import (
-    METADATA_URI,
     Files,
     domain_xml,
     instance_of,
-    metadata_xml,
+    with_metadata,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.hypervisor import Hypervisor, with_phase
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
@@ -40,6 +40,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import 
     network_of,
     network_xml,
 )
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.request import Template
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface, Uplinks
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
@@ -47,29 +48,9 @@ from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task
 
 IMAGE_ID = "ami-0123456789abcdef0"
 PARAMS: dict[str, Any] = {
-    **dict.fromkeys(
-        (
-            "instance_ids",
-            "filters",
-            "name",
-            "tags",
-            "count",
-            "exact_count",
-            "instance_type",
-            "vcpus",
-            "memory_mib",
-            "user_data",
-            "private_ip_address",
-            "wait_for",
-            "wait_port",
-        )
-    ),
-    "state": "present",
+    **{name: option.get("default") for name, option in EC2LIKE_INSTANCE.items()},
     "image_id": "guest",
-    "purge_tags": False,
-    "network": "pocket",
     "accel": "tcg",
-    "wait": True,
     "wait_timeout": 5,
     "stop_timeout": 0.1,
     "uri": "fake:///",
@@ -104,8 +85,7 @@ class FakeHypervisor(Hypervisor):
     def __init__(self, guard: Guard) -> None:
         super().__init__("fake:///")
         self.guard = guard
-        self.metadata: dict[str, str] = {}
-        self.sizes: dict[str, tuple[int, int]] = {}
+        self.domains: dict[str, str] = {}  # id -> definition
         self.running: set[str] = set()
         self.deaf: set[str] = set()  # guests that do not hear the power button
         self.broken: dict[str, str] = {}  # what fails for whom
@@ -121,14 +101,14 @@ class FakeHypervisor(Hypervisor):
 
     def instances(self) -> list[Instance]:
         found = []
-        for instance_id, metadata in self.metadata.items():
-            state = "running" if instance_id in self.running else "stopped"
-            vcpus, memory_mib = self.sizes[instance_id]
-            found.append(with_phase(instance_of(metadata, state, vcpus, memory_mib)))
+        for instance_id, xml in self.domains.items():
+            instance = instance_of(xml, "running" if instance_id in self.running else "stopped")
+            assert instance is not None
+            found.append(with_phase(instance))
         return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
 
     def exists(self, instance_id: str) -> bool:
-        return instance_id in self.metadata
+        return instance_id in self.domains
 
     def is_running(self, instance_id: str) -> bool:
         return instance_id in self.running
@@ -136,20 +116,17 @@ class FakeHypervisor(Hypervisor):
     def arp_addresses(self, instance_id: str) -> list[str]:
         return []
 
-    def define(self, instance: Instance, files: Files) -> None:
+    def define(self, instance: Instance, files: Files, template: Template) -> None:
         self._fail("define", instance.instance_id)
-        assert METADATA_URI in domain_xml(instance, files)
-        self.metadata[instance.instance_id] = metadata_xml(instance)
-        self.sizes[instance.instance_id] = (instance.vcpus, instance.memory_mib)
+        self.domains[instance.instance_id] = domain_xml(instance, files, template)
 
     def describe(self, instance: Instance) -> None:
         self._fail("describe", instance.instance_id)
-        assert instance.instance_id in self.metadata
-        self.metadata[instance.instance_id] = metadata_xml(instance)
+        self.domains[instance.instance_id] = with_metadata(self.domains[instance.instance_id], instance)
 
     def start(self, instance_id: str) -> None:
         self._fail("start", instance_id)
-        assert instance_id in self.metadata
+        assert instance_id in self.domains
         self.running.add(instance_id)
         instance = next(one for one in self.instances() if one.instance_id == instance_id)
         address = ipaddress.IPv4Address(instance.private_ip_address)
@@ -168,7 +145,7 @@ class FakeHypervisor(Hypervisor):
     def undefine(self, instance_id: str) -> None:
         self._fail("undefine", instance_id)
         assert instance_id not in self.running
-        del self.metadata[instance_id]
+        del self.domains[instance_id]
 
     # Networks
 
@@ -305,10 +282,10 @@ class KvmHost:
             self.guard.write(f"{what} {Path(path).parent.name}")
             Path(path).write_text(text, encoding="utf-8")
 
-        def overlay(image: Image, path: str | os.PathLike[str], size_gib: int | None = None) -> None:
+        def overlay(image: Image, path: Any, **_more: Any) -> None:
             write("overlay", path, image.image_id)
 
-        def build(path: str | os.PathLike[str], instance_id: str, hostname: str, user_data: str | None = None) -> None:
+        def build(path: Any, instance_id: str, hostname: str, user_data: str | None = None, **_more: Any) -> None:
             write("seed", path, user_data or "")
 
         monkeypatch.setattr(images, "create_overlay", overlay)
@@ -330,7 +307,7 @@ class KvmHost:
         root = self.store.root
         files = sorted(str(path.relative_to(root)) for path in (root / "instances").rglob("*"))
         return (
-            sorted(self.hypervisor.metadata.items()),
+            sorted(self.hypervisor.domains.items()),
             sorted(self.hypervisor.running),
             {name: replace(network, xml="") for name, network in self.hypervisor.nets.items()},
             files,

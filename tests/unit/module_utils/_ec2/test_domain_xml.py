@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,27 +15,31 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml impor
     Files,
     domain_xml,
     instance_of,
-    metadata_xml,
+    with_metadata,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, mac_address, machine_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.request import Template
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.strategies import instance_id, instances
 
 FILES = Files.of(Path("/var/lib/pocket-cloud/instances/<i>"))
 
 
-@given(instances())
-def test_metadata_comes_back_as_it_went(instance: Instance) -> None:
-    assert instance_of(metadata_xml(instance), instance.state, instance.vcpus, instance.memory_mib) == instance
+@given(instances(), instances())
+def test_an_instance_comes_back_as_it_went(instance: Instance, other: Instance) -> None:
+    xml = domain_xml(instance, FILES, Template())
+    assert instance_of(xml, instance.state) == instance
+    edited = replace(other, vcpus=instance.vcpus, memory_mib=instance.memory_mib)
+    assert instance_of(with_metadata(xml, edited), other.state) == edited
+
+
+def test_a_domain_of_somebody_else_is_no_instance() -> None:
+    assert instance_of("<domain><name>i-x</name><metadata/></domain>", "running") is None
 
 
 @given(instances())
 def test_the_domain_holds_the_instance(instance: Instance) -> None:
-    root = ET.fromstring(domain_xml(instance, FILES))
-    element = root.find(f"metadata/{{{METADATA_URI}}}instance")
-    assert element is not None
-    inside = ET.tostring(element, encoding="unicode")
-    assert instance_of(inside, instance.state, instance.vcpus, instance.memory_mib) == instance
+    root = ET.fromstring(domain_xml(instance, FILES, Template()))
     assert root.findtext("name") == instance.instance_id
     assert root.findtext("memory") == str(instance.memory_mib)
     source = root.find("devices/disk/source")
@@ -47,7 +52,7 @@ def test_the_domain_holds_the_instance(instance: Instance) -> None:
 
 @given(instances())
 def test_the_emulator_never_gets_the_hosts_processor(instance: Instance) -> None:
-    root = ET.fromstring(domain_xml(instance, FILES))
+    root = ET.fromstring(domain_xml(instance, FILES, Template()))
     processor = root.find("cpu")
     assert processor is not None
     assert (root.get("type"), processor.get("mode")) == (
@@ -65,11 +70,11 @@ def test_a_machine_is_never_taken_for_one_of_aws() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "<instance id='i-1'/>",
+        f"<instance xmlns='{METADATA_URI}' id='i-1'/>",
         "<instance",
         "<!DOCTYPE x [<!ENTITY y SYSTEM 'file:///etc/passwd'>]><instance id='&y;'/>",
     ],
 )
 def test_metadata_that_cannot_be_understood_is_an_error_with_a_sentence(text: str) -> None:
     with pytest.raises(PocketError, match=r"by hand|cannot be read"):
-        instance_of(text, "running", 1, 64)
+        instance_of(f"<domain><metadata>{text}</metadata></domain>", "running")

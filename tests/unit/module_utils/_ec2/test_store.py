@@ -159,7 +159,7 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     store.register(image_of(store))
 
     def fail_halfway() -> None:
-        with store._transaction() as connection:
+        with store._database.transaction() as connection:
             connection.execute("DELETE FROM images")
             connection.execute("INSERT INTO no_such_table VALUES (1)")
 

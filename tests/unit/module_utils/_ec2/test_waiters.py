@@ -80,7 +80,7 @@ def test_an_instance_that_stops_ends_the_wait_at_once(host: KvmHost) -> None:
     with pytest.raises(PocketError, match=rf"{ids[1]} is stopped instead of running"):
         wait(host, ids, clock, Readiness("ip", None, 600))
     assert clock.now < 3
-    host.hypervisor.metadata.pop(ids[1])
+    host.hypervisor.domains.pop(ids[1])
     with pytest.raises(PocketError, match=rf"{ids[1]} is terminated instead of running"):
         wait(host, ids, clock, Readiness("running", None, 600))
 

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The networks of a libvirt daemon: what there are, and each write to one. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from .._errors import PocketError
+from .connection import Connection
+from .networks import AddressRange, Host, Lease, Network, host_xml, network_of, network_xml, range_xml, uses_network
+
+__all__ = ["NetworkCalls"]
+
+
+class NetworkCalls(Connection):
+    """Calls on networks."""
+
+    def networks(self) -> list[Network]:
+        """Return all networks of the daemon, by name."""
+        connection = self._connection
+        with self._attempt(f"list the networks of {self.uri}"):
+            found = [self._network(network) for network in connection.listAllNetworks()]
+        return sorted(found, key=lambda network: network.name)
+
+    def _network(self, network: Any) -> Network:
+        active = bool(network.isActive())
+        return network_of(
+            network.XMLDesc(self._libvirt.VIR_NETWORK_XML_INACTIVE),
+            active=active,
+            autostart=bool(network.autostart()),
+            live_xml=network.XMLDesc() if active else None,
+        )
+
+    def leases(self, name: str) -> list[Lease]:
+        """Return the leases of the network `name` that have not expired; none where libvirt does not serve DHCP."""
+        connection = self._connection
+        try:
+            found = connection.networkLookupByName(name).DHCPLeases()
+        except self._libvirt.libvirtError as error:
+            unsupported = (self._libvirt.VIR_ERR_NO_SUPPORT, self._libvirt.VIR_ERR_OPERATION_INVALID)
+            if error.get_error_code() in unsupported:
+                return []
+            raise PocketError(f"Cannot read the leases of the network {name}: libvirt says: {error}") from error
+        return [
+            Lease(lease["mac"].lower(), ipaddress.IPv4Address(lease["ipaddr"]), int(lease["expirytime"]))
+            for lease in found
+            if lease["type"] == self._libvirt.VIR_IP_ADDR_TYPE_IPV4 and lease["mac"]
+        ]
+
+    def attached(self, name: str) -> dict[str, bool]:
+        """Return which domains, of whomever, have an interface in the network `name`, and whether they run."""
+        connection = self._connection
+        with self._attempt(f"look for users of the network {name}"):
+            found = {}
+            for domain in connection.listAllDomains():
+                try:
+                    if uses_network(domain.XMLDesc(), name):
+                        found[domain.name()] = bool(domain.isActive())
+                except self._libvirt.libvirtError as error:
+                    if not self._missing(error):
+                        raise
+            return dict(sorted(found.items()))
+
+    # Networks: writing
+
+    def reserve(self, name: str, host: Host) -> None:
+        """Reserve the address for the MAC address; done already is well."""
+        connection = self._connection
+        with self._attempt(f"reserve {host.address} for {host.name} in the network {name}"):
+            network = connection.networkLookupByName(name)
+            if host not in self._network(network).hosts:
+                self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, host)
+
+    def release(self, name: str, host: Host) -> None:
+        """Take the reservation of the MAC address back; done already is well, and so is a network that is gone."""
+        connection = self._connection
+        with self._attempt(f"release {host.address} of {host.name} in the network {name}"):
+            try:
+                network = connection.networkLookupByName(name)
+            except self._libvirt.libvirtError as error:
+                if error.get_error_code() == self._libvirt.VIR_ERR_NO_NETWORK:
+                    return
+                raise
+            for found in self._network(network).hosts:
+                if found.mac_address == host.mac_address:
+                    self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, found)
+
+    def _update_hosts(self, network: Any, command: int, host: Host) -> None:
+        libvirt = self._libvirt
+        flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+        if network.isActive():
+            flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+        network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, -1, host_xml(host), flags)
+
+    def define_network(self, network: Network) -> None:
+        """Make the network, or give it a new definition, which an active one takes at its next start."""
+        connection = self._connection
+        with self._attempt(f"define the network {network.name}"):
+            connection.networkDefineXML(network_xml(network))
+
+    def set_dhcp_range(self, name: str, old: AddressRange | None, new: AddressRange | None) -> None:
+        """Change the range that dnsmasq gives addresses from, of an active network at once."""
+        libvirt = self._libvirt
+        section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_RANGE
+        with self._attempt(f"change the DHCP range of the network {name}"):
+            network = self._connection.networkLookupByName(name)
+            flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+            if network.isActive():
+                flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+            if old:
+                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, section, -1, range_xml(old), flags)
+            if new:
+                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, -1, range_xml(new), flags)
+
+    def set_autostart(self, name: str, autostart: bool) -> None:
+        """Whether the network is started with the daemon."""
+        with self._attempt(f"set autostart of the network {name}"):
+            self._connection.networkLookupByName(name).setAutostart(autostart)
+
+    def start_network(self, name: str) -> None:
+        """Start the network: its bridge, its firewall rules and its dnsmasq."""
+        with self._attempt(f"start the network {name}"):
+            network = self._connection.networkLookupByName(name)
+            self._towards(True, network, network.create)
+
+    def stop_network(self, name: str) -> None:
+        """Stop the network; its definition stays."""
+        with self._attempt(f"stop the network {name}"):
+            network = self._connection.networkLookupByName(name)
+            self._towards(False, network, network.destroy)
+
+    def undefine_network(self, name: str) -> None:
+        """Take the definition of a stopped network away."""
+        with self._attempt(f"undefine the network {name}"):
+            self._connection.networkLookupByName(name).undefine()
