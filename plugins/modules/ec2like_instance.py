@@ -247,14 +247,20 @@ instances:
     private_dns_name:
       description: The name by which the DNS server of its network knows it.
       type: str
+    ipv6_address:
+      description: The IPv6 address of its primary interface; none where it has none.
+      type: str
     network:
-      description: The libvirt network it is in.
+      description: The libvirt network its primary interface is in.
       type: str
     network_interfaces:
       description:
-        - Its interfaces, each with C(network), C(mac_address), C(private_ip_address) and C(address_source), which is
-          what vouches for the address. C(reservation) is what was planned, C(lease) that the guest took it by DHCP,
-          C(arp) that the host's neighbour table knows it.
+        - Its interfaces, the primary one first, each with C(device_index), C(network), C(mac_address),
+          C(private_ip_address) and C(ipv6_address).
+        - C(given_by) is how the guest learns its IPv4 address, C(dhcp) or C(seed).
+        - C(address_source) and C(ipv6_address_source) are what vouches for the address. C(reservation) and C(seed) are
+          what was planned, C(lease) that the guest took it by DHCP, C(agent) that its guest agent tells of it, C(arp)
+          and C(ndp) that the host's neighbour table knows it.
       type: list
       elements: dict
     placement:

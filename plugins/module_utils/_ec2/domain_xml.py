@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import PocketError
+from .interfaces import add_interfaces, interfaces_of
 from .model import Instance, machine_uuid
 from .request import Template
 from .xml_text import Element, add, child, element, parse, register, text_of
@@ -26,9 +27,6 @@ register(METADATA_KEY, METADATA_URI)
 
 _REQUIRED = (
     "image_id",
-    "network",
-    "mac_address",
-    "private_ip_address",
     "launch_time",
     "reservation_id",
     "accel",
@@ -74,6 +72,7 @@ def _metadata(instance: Instance, namespace: str) -> Element:
         if value != usual:
             attributes[_attribute(name)] = str(value).lower() if name in _FLAGS else value
     root = element(f"{namespace}instance", attributes)
+    add_interfaces(root, namespace, instance.interfaces)
     for key, value in sorted(instance.tags.items()):
         add(root, f"{namespace}tag", {"key": key, "value": value})
     for group in instance.security_groups:
@@ -98,6 +97,7 @@ def instance_of(xml: str, state: str) -> Instance | None:
         return Instance(
             instance_id=root.attrib["id"],
             ami_launch_index=int(root.attrib["ami-launch-index"]),
+            interfaces=interfaces_of(root),
             tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iterfind("{*}tag")},
             security_groups=tuple(group.attrib["id"] for group in root.iterfind("{*}security-group")),
             state=state,
@@ -164,10 +164,11 @@ def _devices(devices: Element, instance: Instance, files: Files) -> None:
     add(seed, "source", {"file": files.seed})
     add(seed, "target", {"dev": "vdb", "bus": "virtio"})
     add(seed, "readonly")
-    interface = add(devices, "interface", {"type": "network"})
-    add(interface, "mac", {"address": instance.mac_address})
-    add(interface, "source", {"network": instance.network})
-    add(interface, "model", {"type": "virtio"})
+    for interface in instance.interfaces:
+        card = add(devices, "interface", {"type": "network"})
+        add(card, "mac", {"address": interface.mac_address})
+        add(card, "source", {"network": interface.network})
+        add(card, "model", {"type": "virtio"})
     serial = add(devices, "serial", {"type": "pty"})
     add(serial, "log", {"file": files.console, "append": "on"})
     add(serial, "target", {"type": "isa-serial", "port": 0})

@@ -29,10 +29,10 @@ FILTERS: dict[str, Callable[[Instance], list[str]]] = {
     "instance-type": lambda instance: [instance.instance_type] if instance.instance_type else [],
     "launch-index": lambda instance: [str(instance.ami_launch_index)],
     "launch-time": lambda instance: [instance.launch_time],
-    "network": lambda instance: [instance.network],
-    "network-interface.mac-address": lambda instance: [instance.mac_address],
+    "network": lambda instance: [interface.network for interface in instance.interfaces],
+    "network-interface.mac-address": lambda instance: [one.mac_address for one in instance.interfaces],
     "private-dns-name": lambda instance: [instance.instance_id],
-    "private-ip-address": lambda instance: [instance.private_ip_address],
+    "private-ip-address": lambda instance: [instance.private_ip_address] if instance.private_ip_address else [],
     "reservation-id": lambda instance: [instance.reservation_id],
     "tag-key": lambda instance: list(instance.tags),
 }

@@ -58,7 +58,8 @@ class InstanceTask(Task[Current]):
         instances = tuple(self._hypervisor.instances())
         networks = tuple(self._hypervisor.networks())
         may_launch = self._request.state in _MAY_LAUNCH
-        used = {instance.network for instance in instances} | {self._request.template.network}
+        used = {interface.network for instance in instances for interface in instance.interfaces}
+        used.add(self._request.template.network)
         return Current(
             instances=instances,
             terminated=tuple(instances_of(self._store.tombstones())),
@@ -98,7 +99,8 @@ class InstanceTask(Task[Current]):
             lease.mac_address: lease.expires
             for lease in current.leases
             for operation in planned.plan
-            if operation.action in ("start", "restart") and operation.payload.mac_address == lease.mac_address
+            if operation.action in ("start", "restart")
+            and lease.mac_address in {interface.mac_address for interface in operation.payload.interfaces}
         }
         return planned.plan
 
@@ -166,7 +168,7 @@ class InstanceTask(Task[Current]):
             what
             for what, still in (
                 ("its domain", instance.instance_id in there),
-                ("its address reservation", instance.mac_address in reserved),
+                ("its address reservation", any(one.mac_address in reserved for one in instance.interfaces)),
                 (f"its directory {directory}", directory.exists()),
             )
             if still
@@ -216,7 +218,7 @@ def _verify_there(action: str, asked: Instance, found: Instance | None) -> None:
         raise PocketError(f"The instance {asked.label} was launched, but libvirt kept its old metadata", changed=True)
     if action == "stop" and found.state != "stopped":
         raise PocketError(f"The instance {asked.label} was stopped, but it is {found.state}", changed=True)
-    for name in ("vcpus", "memory_mib", "tags", "network", "private_ip_address"):
+    for name in ("vcpus", "memory_mib", "tags", "interfaces"):
         if getattr(asked, name) != getattr(found, name):
             raise PocketError(
                 f"{name}: {getattr(asked, name)!r} was asked for the instance {asked.label}, "

@@ -15,7 +15,8 @@ from .._errors import PocketError
 from .addresses import check_address, free_addresses
 from .filters import matches
 from .images import Image
-from .model import Instance, instance_type_size, mac_address
+from .interfaces import Interface, mac_address
+from .model import Instance, instance_type_size
 from .networks import Network
 from .request import Current, Launch, Request, Template
 
@@ -39,9 +40,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             instance_type=None if template.vcpus else template.instance_type or DEFAULT_TYPE,
             vcpus=vcpus,
             memory_mib=memory_mib,
-            network=network.name,
-            mac_address=mac_address(instance_id),
-            private_ip_address=str(address),
+            interfaces=(Interface(network.name, mac_address(instance_id), str(address)),),
             launch_time=request.drawn.launch_time,
             reservation_id=request.drawn.reservation_id,
             ami_launch_index=index,
@@ -96,7 +95,12 @@ def active_network(name: str, current: Current) -> Network:
 
 
 def _addresses(current: Current, network: Network, template: Template, missing: int) -> list[ipaddress.IPv4Address]:
-    used = [ipaddress.IPv4Address(one.private_ip_address) for one in current.instances if one.network == network.name]
+    used = [
+        ipaddress.IPv4Address(interface.private_ip_address)
+        for instance in current.instances
+        for interface in instance.interfaces
+        if interface.network == network.name and interface.private_ip_address
+    ]
     # dnsmasq does not give an address that another machine's lease still holds, whatever is reserved.
     taken = [*used, *(lease.address for lease in current.leases)]
     if template.private_ip_address is not None:
@@ -119,7 +123,7 @@ def _addresses(current: Current, network: Network, template: Template, missing: 
 
 def _unused_ids(current: Current, request: Request, missing: int) -> list[str]:
     """Return drawn ids whose MAC address, which has 24 bits of the id, nobody has."""
-    macs = {instance.mac_address for instance in current.instances}
+    macs = {interface.mac_address for instance in current.instances for interface in instance.interfaces}
     macs |= {host.mac_address for network in current.networks for host in network.hosts}
     chosen: list[str] = []
     for instance_id in request.drawn.instance_ids:

@@ -82,7 +82,8 @@ class Lifecycle:
         instance = launch.instance
         files = Files.of(self._store.instance_directory(instance.instance_id))
         self._hypervisor.define(replace(instance, phase=LAUNCHING), files, launch.template)
-        self._hypervisor.reserve(instance.network, Host.of(instance))
+        for network, host in Host.of(instance):
+            self._hypervisor.reserve(network, host)
         _make_directory(files.disk.parent)
         images.create_overlay(launch.image, files.disk)
         seed.build(files.seed, instance.instance_id, instance.instance_id, launch.template.user_data)
@@ -115,7 +116,8 @@ class Lifecycle:
 
     def _take_apart(self, instance: Instance) -> None:
         self._hypervisor.power_off(instance.instance_id)
-        self._hypervisor.release(instance.network, Host.of(instance))
+        for network, host in Host.of(instance):
+            self._hypervisor.release(network, host)
         _remove_directory(self._store.instance_directory(instance.instance_id))
 
     # Start and stop

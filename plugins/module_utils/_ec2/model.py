@@ -9,7 +9,6 @@ Nothing in here does I/O, reads a clock or draws a random number.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 import uuid
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import PocketError
+from .interfaces import Interface, mac_address
 
 __all__ = [
     "INSTANCE_TYPES",
@@ -25,6 +25,7 @@ __all__ = [
     "STATE_CODES",
     "TERMINATING",
     "Instance",
+    "Interface",
     "check_instance_id",
     "check_tags",
     "instance_type_size",
@@ -72,6 +73,7 @@ class Instance:
 
     :param instance_id: C(i-) and 17 hexadecimal digits; also the domain's name.
     :param instance_type: the type it was launched as, none when vCPUs and memory were given.
+    :param interfaces: its network interfaces, the first of which is the primary one.
     :param launch_time: ISO 8601, UTC, whole seconds.
     :param phase: LAUNCHING, LAUNCHED or TERMINATING.
     :param state: a key of STATE_CODES.
@@ -83,16 +85,13 @@ class Instance:
     :param termination_protection: whether it may not be terminated.
     :param shutdown_behavior: what it becomes when its guest shuts itself down: C(stop) or C(terminate).
     :param restart_policy: when it is started at the host's boot: C(running), where it ran; C(always); C(never).
-    :param address_source: what vouches for the address: C(reservation), C(lease) or C(arp).
     """
 
     instance_id: str
     image_id: str
     vcpus: int
     memory_mib: int
-    network: str
-    mac_address: str
-    private_ip_address: str
+    interfaces: tuple[Interface, ...]
     launch_time: str
     reservation_id: str
     instance_type: str | None = None
@@ -110,7 +109,31 @@ class Instance:
     phase: str = LAUNCHED
     state: str = "stopped"
     state_reason: str = ""
-    address_source: str = "reservation"
+
+    @property
+    def network(self) -> str:
+        """The network of the primary interface."""
+        return self.interfaces[0].network
+
+    @property
+    def mac_address(self) -> str:
+        """The MAC address of the primary interface."""
+        return self.interfaces[0].mac_address
+
+    @property
+    def private_ip_address(self) -> str | None:
+        """The IPv4 address of the primary interface."""
+        return self.interfaces[0].private_ip_address
+
+    @property
+    def ipv6_address(self) -> str | None:
+        """The IPv6 address of the primary interface."""
+        return self.interfaces[0].ipv6_address
+
+    @property
+    def address_source(self) -> str | None:
+        """What vouches for the IPv4 address of the primary interface."""
+        return self.interfaces[0].address_source
 
     @property
     def name(self) -> str | None:
@@ -141,16 +164,10 @@ class Instance:
             "ami_launch_index": self.ami_launch_index,
             "tags": dict(sorted(self.tags.items())),
             "private_ip_address": self.private_ip_address,
+            "ipv6_address": self.ipv6_address,
             "private_dns_name": self.instance_id,
             "network": self.network,
-            "network_interfaces": [
-                {
-                    "network": self.network,
-                    "mac_address": self.mac_address,
-                    "private_ip_address": self.private_ip_address,
-                    "address_source": self.address_source,
-                }
-            ],
+            "network_interfaces": [interface.ec2(index) for index, interface in enumerate(self.interfaces)],
             "placement": {"accel": self.accel},
             "user_data_sha256": self.user_data_sha256,
             "key_name": self.key_name,
@@ -184,12 +201,6 @@ def check_instance_id(instance_id: str) -> str:
             code="InvalidInstanceID.Malformed",
         )
     return instance_id
-
-
-def mac_address(instance_id: str) -> str:
-    """Derive the MAC address of the first interface: QEMU's prefix and three octets of a digest of the id."""
-    digest = hashlib.sha256(instance_id.encode()).hexdigest()
-    return ":".join(["52:54:00", digest[0:2], digest[2:4], digest[4:6]])
 
 
 def machine_uuid(instance_id: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import PocketError
+from .interfaces import DHCP
 from .model import Instance, network_uuid
 from .xml_text import Element, add, child, element, parse, register, text_of
 
@@ -78,9 +79,16 @@ class Host:
     name: str
 
     @classmethod
-    def of(cls, instance: Instance) -> Host:
-        """Return the reservation that belongs to `instance`."""
-        return cls(instance.mac_address, ipaddress.IPv4Address(instance.private_ip_address), instance.instance_id)
+    def of(cls, instance: Instance) -> list[tuple[str, Host]]:
+        """Return the reservations that belong to `instance`, each with the network it is made in."""
+        found = []
+        for index, interface in enumerate(instance.interfaces):
+            # In one network no two reservations have the same name.
+            name = f"{instance.instance_id}-{index}" if index else instance.instance_id
+            if interface.private_ip_address and interface.given_by == DHCP:
+                address = ipaddress.IPv4Address(interface.private_ip_address)
+                found.append((interface.network, cls(interface.mac_address, address, name)))
+        return found
 
 
 @dataclass(frozen=True)

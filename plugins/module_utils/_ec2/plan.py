@@ -150,7 +150,8 @@ def _tags_after(instance: Instance, request: Request) -> dict[str, str]:
 def _check_networks(operations: Sequence[Operation], current: Current) -> None:
     for operation in operations:
         if operation.action in ("start", "restart"):
-            active_network(operation.payload.network, current)
+            for interface in operation.payload.interfaces:
+                active_network(interface.network, current)
 
 
 def _launch(number: int, launch: Launch) -> Operation:

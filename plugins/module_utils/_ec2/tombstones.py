@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from .interfaces import recorded_interfaces
 from .model import Instance
 
 __all__ = ["instances_of", "record_of", "timestamp"]
@@ -36,5 +37,7 @@ def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = 
     for record in records:
         if record.get("terminated_at", "") >= oldest:
             known = {name: value for name, value in record.items() if name in names}
-            found.append(Instance(**{**known, "security_groups": tuple(known.get("security_groups", ()))}))
+            known["interfaces"] = recorded_interfaces(record)
+            known["security_groups"] = tuple(known.get("security_groups", ()))
+            found.append(Instance(**known))
     return found

@@ -54,9 +54,13 @@ def confirmed(instances: Sequence[Instance], leases: Iterable[Lease], old: Old |
     expiry = {(lease.mac_address, str(lease.address)): lease.expires for lease in leases}
     found = []
     for instance in instances:
-        expires = expiry.get((instance.mac_address, instance.private_ip_address))
-        fresh = instance.state == "running" and expires is not None and (old or {}).get(instance.mac_address) != expires
-        found.append(replace(instance, address_source="lease") if fresh else instance)
+        interfaces = []
+        for interface in instance.interfaces:
+            expires = expiry.get((interface.mac_address, interface.private_ip_address or ""))
+            fresh = expires is not None and (old or {}).get(interface.mac_address) != expires
+            seen = instance.state == "running" and fresh
+            interfaces.append(replace(interface, confirmed_by="lease") if seen else interface)
+        found.append(replace(instance, interfaces=tuple(interfaces)))
     return found
 
 
@@ -98,7 +102,8 @@ def wait_until_ready(
 
 def _ready(hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old) -> list[Instance]:
     running = [instance for instance in instances if instance.state == "running"]
-    leases = [lease for name in sorted({one.network for one in running}) for lease in hypervisor.leases(name)]
+    names = sorted({interface.network for instance in running for interface in instance.interfaces})
+    leases = [lease for name in names for lease in hypervisor.leases(name)]
     checked = [
         # The neighbour table, too, may still know the guest from before its start.
         instance if instance.mac_address in old else _with_arp(hypervisor, instance)
@@ -108,17 +113,21 @@ def _ready(hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Rea
         return checked
     port = readiness.port
     if port is None:
-        return [instance for instance in checked if instance.address_source != "reservation"]
+        return [instance for instance in checked if instance.interfaces[0].confirmed_by]
     with ThreadPoolExecutor(_CONNECTS) as pool:
-        answers = list(pool.map(lambda instance: _answers(instance.private_ip_address, port), checked))
+        answers = list(pool.map(lambda instance: _answers(instance.private_ip_address or "", port), checked))
     return [instance for instance, answer in zip(checked, answers) if answer]
 
 
 def _with_arp(hypervisor: Hypervisor, instance: Instance) -> Instance:
-    if instance.address_source != "reservation":
+    if all(interface.confirmed_by for interface in instance.interfaces):
         return instance
-    known = instance.private_ip_address in hypervisor.arp_addresses(instance.instance_id)
-    return replace(instance, address_source="arp") if known else instance
+    known = hypervisor.arp_addresses(instance.instance_id)
+    interfaces = [
+        replace(one, confirmed_by="arp") if not one.confirmed_by and one.private_ip_address in known else one
+        for one in instance.interfaces
+    ]
+    return replace(instance, interfaces=tuple(interfaces))
 
 
 def _answers(address: str, port: int) -> bool:

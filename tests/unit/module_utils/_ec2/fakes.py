@@ -129,7 +129,7 @@ class FakeHypervisor(Hypervisor):
         assert instance_id in self.domains
         self.running.add(instance_id)
         instance = next(one for one in self.instances() if one.instance_id == instance_id)
-        address = ipaddress.IPv4Address(instance.private_ip_address)
+        address = ipaddress.IPv4Address(instance.private_ip_address or "")
         self.given = [one for one in self.given if one.mac_address != instance.mac_address]
         self.given.append(Lease(instance.mac_address, address, len(self.guard.writes)))
 

@@ -9,7 +9,12 @@ import ipaddress
 
 from hypothesis import strategies as st
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, mac_address, network_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
+    Instance,
+    Interface,
+    mac_address,
+    network_uuid,
+)
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Network
 
 # What XML 1.0 can carry and EC2 allows: no control characters.
@@ -26,6 +31,17 @@ def network(name: str = "pocket", cidr: str = "10.80.0.1/24") -> Network:
     return Network(name, f"{name}0", ipaddress.IPv4Interface(cidr), uuid=network_uuid(name), active=True)
 
 
+def interfaces() -> st.SearchStrategy[Interface]:
+    return st.builds(
+        Interface,
+        network=printable.filter(bool),
+        mac_address=st.integers(0, 9).map(lambda index: mac_address("i-0", index)),
+        private_ip_address=st.none() | st.ip_addresses(v=4).map(str),
+        ipv6_address=st.none() | st.ip_addresses(v=6).map(str),
+        given_by=st.sampled_from(["dhcp", "seed"]),
+    )
+
+
 def instances() -> st.SearchStrategy[Instance]:
     return st.builds(
         Instance,
@@ -33,9 +49,7 @@ def instances() -> st.SearchStrategy[Instance]:
         image_id=st.just("ami-" + "0" * 17),
         vcpus=st.integers(1, 64),
         memory_mib=st.integers(32, 1 << 20),
-        network=printable.filter(bool),
-        mac_address=st.just(mac_address("i-0")),
-        private_ip_address=st.ip_addresses(v=4).map(str),
+        interfaces=st.lists(interfaces(), min_size=1, max_size=3).map(tuple),
         launch_time=st.just("2026-11-22T13:00:00Z"),
         reservation_id=st.just("r-" + "1" * 17),
         instance_type=st.none() | printable,

@@ -17,7 +17,12 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml impor
     instance_of,
     with_metadata,
 )
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, mac_address, machine_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
+    Instance,
+    Interface,
+    mac_address,
+    machine_uuid,
+)
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.request import Template
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.strategies import instance_id, instances
@@ -33,6 +38,25 @@ def test_an_instance_comes_back_as_it_went(instance: Instance, other: Instance) 
     assert instance_of(with_metadata(xml, edited), other.state) == edited
 
 
+def test_the_one_interface_of_older_metadata_is_still_read() -> None:
+    told = (
+        'id="i-00000000000000001" ami-launch-index="0" image-id="ami-0" network="pocket" phase="launched" '
+        'mac-address="52:54:00:00:00:01" private-ip-address="10.80.0.2" launch-time="2026-01-01T00:00:00Z" '
+        'reservation-id="r-0" accel="tcg" state-reason=""'
+    )
+    about = f"<instance xmlns='{METADATA_URI}' {told}><tag key='a' value='b'/></instance>"
+    xml = f"<domain><metadata>{about}</metadata></domain>"
+    instance = instance_of(xml, "running")
+    assert instance is not None
+    assert instance.interfaces == (Interface("pocket", "52:54:00:00:00:01", "10.80.0.2"),)
+    assert (instance.network, instance.private_ip_address, instance.address_source) == (
+        "pocket",
+        "10.80.0.2",
+        "reservation",
+    )
+    assert instance_of(with_metadata(xml, instance), "running") == instance
+
+
 def test_a_domain_of_somebody_else_is_no_instance() -> None:
     assert instance_of("<domain><name>i-x</name><metadata/></domain>", "running") is None
 
@@ -45,9 +69,11 @@ def test_the_domain_holds_the_instance(instance: Instance) -> None:
     source = root.find("devices/disk/source")
     assert source is not None
     assert source.get("file") == "/var/lib/pocket-cloud/instances/<i>/disk.qcow2"
-    network = root.find("devices/interface/source")
-    assert network is not None
-    assert network.get("network") == instance.network
+    cards = [(card.find("source"), card.find("mac")) for card in root.iterfind("devices/interface[@type='network']")]
+    shown = [
+        (source.get("network"), mac.get("address")) for source, mac in cards if source is not None and mac is not None
+    ]
+    assert shown == [(one.network, one.mac_address) for one in instance.interfaces]
 
 
 @given(instances())

@@ -17,6 +17,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
     LAUNCHING,
     TERMINATING,
     Instance,
+    Interface,
     mac_address,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Network
@@ -32,6 +33,10 @@ STATES = ("present", "running", "stopped", "restarted", "terminated")
 TAGS: tuple[dict[str, str], ...] = ({}, {"pool": "web"}, {"pool": "db"}, {"pool": "web", "x": "1"})
 
 
+def interface(number: int) -> Interface:
+    return Interface("pocket", mac_address(instance_id(number)), f"10.80.0.{number + 2}")
+
+
 @st.composite
 def current_instances(draw: st.DrawFn) -> tuple[Instance, ...]:
     found = []
@@ -44,9 +49,7 @@ def current_instances(draw: st.DrawFn) -> tuple[Instance, ...]:
                 image_id=IMAGE.image_id,
                 vcpus=1,
                 memory_mib=64,
-                network="pocket",
-                mac_address=mac_address(instance_id(number)),
-                private_ip_address=f"10.80.0.{number + 2}",
+                interfaces=(interface(number),),
                 launch_time=f"2026-01-01T00:00:0{number // 2}Z",
                 reservation_id="r-0",
                 ami_launch_index=number % 2,
@@ -163,9 +166,7 @@ def made(number: int, state: str) -> Instance:
         image_id=IMAGE.image_id,
         vcpus=1,
         memory_mib=64,
-        network="pocket",
-        mac_address=mac_address(instance_id(number)),
-        private_ip_address=f"10.80.0.{number + 2}",
+        interfaces=(interface(number),),
         launch_time=f"2026-01-01T00:00:0{number}Z",
         reservation_id="r-0",
         tags={"pool": "web"},
@@ -174,7 +175,8 @@ def made(number: int, state: str) -> Instance:
 
 
 def test_a_mac_address_that_somebody_has_is_not_given() -> None:
-    taken = replace(made(0, "running"), mac_address=mac_address(DRAWN.instance_ids[0]))
+    other = replace(interface(0), mac_address=mac_address(DRAWN.instance_ids[0]))
+    taken = replace(made(0, "running"), interfaces=(interface(0), other))
     current = Current((taken,), networks=(network(),), image=IMAGE)
     plan = plan_instances(current, Request("present", DRAWN, count=1)).plan
     (operation,) = plan

@@ -43,7 +43,7 @@ def launched(host: KvmHost, **stated: Any) -> list[str]:
     return execute(host.task, {**PARAMS, "wait": False, **stated})["instance_ids"]  # type: ignore[no-any-return]
 
 
-def wait(host: KvmHost, ids: list[str], clock: Clock, readiness: Readiness, old: Any = None) -> list[str]:
+def wait(host: KvmHost, ids: list[str], clock: Clock, readiness: Readiness, old: Any = None) -> list[str | None]:
     found = wait_until_ready(host.hypervisor, host.store, ids, readiness, old or {}, clock, clock.sleep)
     return [instance.address_source for instance in found]
 
