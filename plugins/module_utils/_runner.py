@@ -29,7 +29,11 @@ class Task(ABC, Generic[State]):
     """One module call. Its constructor validates the whole request and raises PocketError before anything is read."""
 
     def exclusive(self) -> AbstractContextManager[Any]:
-        """What keeps other runs out between read and read-back; not entered in check mode."""
+        """What keeps other runs out between read and read-back; check mode enters undisturbed() instead."""
+        return nullcontext()
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """What check mode enters in place of exclusive(): keeps writers out while it reads, and writes nothing."""
         return nullcontext()
 
     @abstractmethod
@@ -89,7 +93,7 @@ def run(module: AnsibleModule, make_task: Callable[[dict[str, Any]], Task[Any]])
 
 
 def _course(task: Task[State], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
-    with nullcontext() if check_mode else task.exclusive():
+    with task.undisturbed() if check_mode else task.exclusive():
         state = task.read()
         plan = task.plan(state)
         for warning in task.warnings(plan, state):

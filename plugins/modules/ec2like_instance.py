@@ -25,7 +25,8 @@ options:
       - V(running) (or V(started)) launches as V(present) does, and starts those that are stopped.
       - V(stopped) presses the power button and waits for O(stop_timeout); a guest that is still running then is
         powered off. RV(instances[].state_transition_reason) says which. Disk, id and addresses stay.
-      - V(restarted) (or V(rebooted)) stops and starts; disk, id and addresses stay.
+      - V(restarted) (or V(rebooted)) stops and starts, softly for O(stop_timeout) and then hard; disk, id and addresses
+        stay, and an instance that terminates when its guest shuts down is not terminated by it.
       - V(terminated) (or V(absent)) takes the instances away with their disks. Those that are terminated already count
         as done.
     type: str
@@ -62,14 +63,70 @@ options:
     type: bool
     default: false
   count:
-    description: How many instances to launch, whatever exists, 1 to 1000. A second run launches as many again.
+    description:
+      - How many instances to launch, whatever exists, 1 to 1000. A second run launches as many again, unless a
+        O(client_token) says that it is the same launch.
     type: int
+  min_count:
+    description:
+      - How few instances will do, with O(max_count). Where the host has room for fewer, or fewer could be made, none is
+        left of them.
+    type: int
+  max_count:
+    description:
+      - How many instances to launch at most, whatever exists; as many are as the host has room for.
+      - Room is what the host's operator lets instances have of its memory and processors, by the file
+        C(capacity.json) in the O(store) with C(memory_overcommit) (times the host's memory, by default 1.0),
+        C(memory_reserved_mib) (kept for the host, by default 256) and C(vcpus_per_cpu) (by default any number).
+        It binds every launch and every start; more is the error C(InsufficientInstanceCapacity).
+    type: int
+  client_token:
+    description:
+      - A text of up to 64 ASCII characters by which a launch of O(count), or of O(min_count) to O(max_count), is known
+        again. A second run with the same token and the same parameters launches nothing and returns the same
+        reservation; one that was killed half-way is finished.
+      - With other parameters it is the error C(IdempotentParameterMismatch); once all of its instances are terminated,
+        C(IdempotentInstanceTerminated).
+    type: str
   exact_count:
     description:
       - How many instances there shall be of those that O(filters) select, 0 to 1000. Missing ones are launched; of too
-        many, the newest are terminated.
+        many, the newest are terminated, or those that O(termination_policy) names.
       - Stopped instances count, too.
     type: int
+  termination_policy:
+    description: Which of too many instances O(exact_count) terminates first.
+    type: str
+    choices: [newest, oldest]
+    default: newest
+  termination_protection:
+    description:
+      - Whether the instances may not be terminated, by whatever asks for it. By default new ones may be, and existing
+        ones stay as they are.
+      - V(false) together with the state V(terminated) lifts the protection and terminates.
+    type: bool
+  instance_initiated_shutdown_behavior:
+    description:
+      - What becomes of an instance whose guest shuts itself down, V(stop) or V(terminate). By default V(stop) for new
+        ones.
+      - A terminated one is C(shutting-down) until the next run that changes instances of the store takes it away. Only
+        libvirt knows who ended a machine, and only while its daemon runs on; whatever is not certainly the guest's
+        own doing, such as a host that lost its power, leaves the instance stopped.
+    type: str
+    choices: [stop, terminate]
+  restart_policy:
+    description:
+      - Which instances start when their host boots. V(running), those that ran; V(always), stopped ones, too;
+        V(never), none. By default V(running) for new ones.
+    type: str
+    choices: [running, always, never]
+  allow_stop:
+    description:
+      - Whether running instances may be stopped and started again for a change that needs it, which is one of
+        O(instance_type), O(vcpus), O(memory_mib) or O(user_data). Otherwise such a change of a running instance is the
+        error C(IncorrectInstanceState), in check mode, too.
+    type: bool
+    default: false
   image_id:
     description:
       - The image that new instances start from, by its id or its name.
@@ -81,21 +138,22 @@ options:
       - The size of new instances, by EC2's name (V(t2.micro), V(t3.nano), V(t3.micro), V(t3.small), V(t3.medium),
         V(t3.large), V(t3.xlarge), V(m1.small), V(m5.large), V(c5.large), V(r5.large)) or by one that the operator
         defined in C(instance-types.json) in the O(store).
-      - V(t2.micro) when neither this nor O(vcpus) and O(memory_mib) are given.
-      - Used at launch only; existing instances keep their size.
+      - For new instances V(t2.micro) when neither this nor O(vcpus) and O(memory_mib) are given.
+      - Existing instances are given the stated size, while they are stopped; see O(allow_stop).
     type: str
   vcpus:
-    description: Virtual processors of new instances, at least 1; together with O(memory_mib).
+    description: Virtual processors of the instances, at least 1; together with O(memory_mib).
     type: int
   memory_mib:
-    description: Memory of new instances in MiB, at least 32; together with O(vcpus).
+    description: Memory of the instances in MiB, at least 32; together with O(vcpus).
     type: int
   user_data:
     description:
-      - What new instances are told at their first boot, as cloud-init understands it, up to 16 KiB.
+      - What instances are told at their first boot, as cloud-init understands it, up to 16 KiB.
       - It may hold secrets, so it is kept only in the instance's seed, which root and its QEMU can read. Its SHA-256
         is in RV(instances[].user_data_sha256).
-      - Used at launch only.
+      - Stated otherwise for existing instances, it is put into their seed while they are stopped; see O(allow_stop).
+        Whether their guests heed it is theirs; cloud-init reads most of it once for each instance.
     type: str
   network:
     description:
@@ -138,6 +196,12 @@ options:
     description: How many seconds a guest gets to shut down before it is powered off.
     type: int
     default: 60
+  hibernate:
+    description:
+      - With the state V(stopped), writes the memory of the instances to disk in place of shutting their guests down;
+        their next start goes on from there.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.changes
@@ -187,6 +251,25 @@ EXAMPLES = r"""
     exact_count: 1
     tags:
       pool: web
+
+- name: Two to ten workers, as many as there is room for, once and no more
+  pocket.cloud.ec2like_instance:
+    min_count: 2
+    max_count: 10
+    client_token: nightly-2026-11-25
+    image_id: debian-12
+    instance_type: t3.micro
+    tags:
+      job: nightly
+    instance_initiated_shutdown_behavior: terminate
+
+- name: A larger database, which may be stopped for it, and not terminated
+  pocket.cloud.ec2like_instance:
+    name: database
+    vcpus: 4
+    memory_mib: 8192
+    allow_stop: true
+    termination_protection: true
 
 - name: Terminate by id
   pocket.cloud.ec2like_instance:
@@ -264,10 +347,32 @@ instances:
       type: list
       elements: dict
     placement:
-      description: Where it runs. C(accel) is C(kvm) or C(tcg).
+      description: Where it runs. C(host) is the host's name, C(accel) is C(kvm) or C(tcg).
       type: dict
     user_data_sha256:
       description: The SHA-256 of its user data; none when it has none.
+      type: str
+    key_name:
+      description: The key pair whose public key its guest was given; none when it was given none.
+      type: str
+    client_token:
+      description: The token of the launch it is from, if that had one.
+      type: str
+    security_groups:
+      description: The ids of its security groups.
+      type: list
+      elements: str
+    source_dest_check:
+      description: Whether what it sends must come from its own addresses.
+      type: bool
+    termination_protection:
+      description: Whether it may not be terminated.
+      type: bool
+    instance_initiated_shutdown_behavior:
+      description: What becomes of it when its guest shuts itself down, V(stop) or V(terminate).
+      type: str
+    restart_policy:
+      description: When it starts as its host boots, V(running), V(always) or V(never).
       type: str
 instance_ids:
   description: The ids of RV(instances).
@@ -314,13 +419,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=EC2LIKE_INSTANCE,
         mutually_exclusive=[
-            ("count", "exact_count", "instance_ids"),
+            ("count", "exact_count", "instance_ids", "max_count"),
             ("count", "filters"),
+            ("max_count", "filters"),
             ("instance_ids", "filters"),
             ("instance_type", "vcpus"),
             ("instance_type", "memory_mib"),
         ],
-        required_together=[("vcpus", "memory_mib")],
+        required_together=[("vcpus", "memory_mib"), ("min_count", "max_count")],
         supports_check_mode=True,
     )
     run(module, InstanceTask)

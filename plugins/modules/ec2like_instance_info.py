@@ -124,10 +124,32 @@ instances:
       type: list
       elements: dict
     placement:
-      description: Where it runs. C(accel) is C(kvm) or C(tcg).
+      description: Where it runs. C(host) is the host's name, C(accel) is C(kvm) or C(tcg).
       type: dict
     user_data_sha256:
       description: The SHA-256 of its user data; none when it has none.
+      type: str
+    key_name:
+      description: The key pair whose public key its guest was given; none when it was given none.
+      type: str
+    client_token:
+      description: The token of the launch it is from, if that had one.
+      type: str
+    security_groups:
+      description: The ids of its security groups.
+      type: list
+      elements: str
+    source_dest_check:
+      description: Whether what it sends must come from its own addresses.
+      type: bool
+    termination_protection:
+      description: Whether it may not be terminated.
+      type: bool
+    instance_initiated_shutdown_behavior:
+      description: What becomes of it when its guest shuts itself down, V(stop) or V(terminate).
+      type: str
+    restart_policy:
+      description: When it starts as its host boots, V(running), V(always) or V(never).
       type: str
 instance_ids:
   description: The ids of RV(instances).

@@ -19,7 +19,16 @@ from .model import Instance, machine_uuid
 from .request import Template
 from .xml_text import Element, add, child, element, parse, register, text_of
 
-__all__ = ["METADATA_KEY", "METADATA_URI", "Files", "domain_xml", "instance_of", "metadata_xml", "with_metadata"]
+__all__ = [
+    "METADATA_KEY",
+    "METADATA_URI",
+    "Files",
+    "domain_xml",
+    "instance_of",
+    "metadata_xml",
+    "with_metadata",
+    "with_size",
+]
 
 METADATA_URI = "https://pocket.cloud/xmlns/instance/1"
 METADATA_KEY = "pocket"
@@ -126,6 +135,19 @@ def with_metadata(xml: str, instance: Instance) -> str:
     for old in metadata.findall(f"{{{METADATA_URI}}}instance"):
         metadata.remove(old)
     metadata.append(_metadata(instance, f"{{{METADATA_URI}}}"))
+    return text_of(domain)
+
+
+def with_size(xml: str, instance: Instance) -> str:
+    """Return the domain's definition with the vCPUs and the memory of `instance`."""
+    domain = parse(xml)
+    for tag in ("memory", "currentMemory"):
+        memory = child(domain, tag)
+        memory.set("unit", "MiB")
+        memory.text = str(instance.memory_mib)
+    vcpu = child(domain, "vcpu")
+    vcpu.attrib.pop("current", None)
+    vcpu.text = str(instance.vcpus)
     return text_of(domain)
 
 

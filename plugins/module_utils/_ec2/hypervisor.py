@@ -9,21 +9,35 @@ from dataclasses import replace
 from typing import Any
 
 from .._errors import PocketError
+from .capacity import HostSize
 from .connection import DEFAULT_URI, THREADS
-from .domain_xml import METADATA_KEY, METADATA_URI, Files, domain_xml, instance_of, metadata_xml
+from .domain_xml import (
+    METADATA_KEY,
+    METADATA_URI,
+    Files,
+    domain_xml,
+    instance_of,
+    metadata_xml,
+    with_metadata,
+    with_size,
+)
 from .model import LAUNCHING, TERMINATING, Instance
 from .network_calls import NetworkCalls
 from .request import Template
 
-__all__ = ["DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
+__all__ = ["BY_GUEST", "DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
 
 # virDomainState: what of it is a running machine to EC2, which knows neither paused nor crashed.
 _RUNNING = (1, 2, 3, 7)
 _SHUTTING_DOWN = 4
+_SHUTOFF = 5
+BY_GUEST = "Instance initiated shutdown"
 
 
 class Hypervisor(NetworkCalls):
     """A libvirt daemon's instances and networks; connected to when first needed."""
+
+    _host_name = ""
 
     # Instances: reading
 
@@ -34,13 +48,13 @@ class Hypervisor(NetworkCalls):
             states = connection.getAllDomainStats(
                 self._libvirt.VIR_DOMAIN_STATS_STATE, self._libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
             )
-            found = [self._instance(domain, stats["state.state"]) for domain, stats in states]
+            found = [self._instance(domain, stats["state.state"], stats["state.reason"]) for domain, stats in states]
         return sorted(
             (instance for instance in found if instance),
             key=lambda instance: (instance.launch_time, instance.ami_launch_index, instance.instance_id),
         )
 
-    def _instance(self, domain: Any, state: int) -> Instance | None:
+    def _instance(self, domain: Any, state: int, reason: int) -> Instance | None:
         """Return the instance that `domain` is, none for a domain of somebody else or one just gone."""
         if not domain.name().startswith("i-"):
             return None
@@ -51,7 +65,10 @@ class Hypervisor(NetworkCalls):
                 return None
             raise
         instance = instance_of(xml, _state_name(state))
-        return None if instance is None else with_phase(instance)
+        if instance is None:
+            return None
+        by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
+        return with_phase(replace(instance, host=self.host_name()), by_guest)
 
     def exists(self, instance_id: str) -> bool:
         """Whether there is a domain of that name."""
@@ -78,6 +95,24 @@ class Hypervisor(NetworkCalls):
             return []
         return [address["addr"] for interface in interfaces.values() for address in interface["addrs"] or []]
 
+    def host_name(self) -> str:
+        """Return the name of the host that the daemon runs on."""
+        if not self._host_name:
+            with self._attempt(f"ask {self.uri} for its host's name"):
+                self._host_name = self._connection.getHostname()
+        return self._host_name
+
+    def host_size(self) -> HostSize:
+        """Return what the host has, and how much of it the running domains of others take."""
+        connection = self._connection
+        with self._attempt(f"ask {self.uri} what its host has"):
+            memory_mib, cpus = connection.getInfo()[1:3]
+            others = 0
+            for domain in connection.listAllDomains(self._libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+                if not domain.name().startswith("i-"):
+                    others += domain.maxMemory() // 1024
+        return HostSize(cpus, memory_mib, others)
+
     # Instances: writing
 
     def define(self, instance: Instance, files: Files, template: Template) -> None:
@@ -97,26 +132,52 @@ class Hypervisor(NetworkCalls):
             element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
             domain.setMetadata(element, metadata_xml(instance), METADATA_KEY, METADATA_URI, flags)
 
-    def start(self, instance_id: str) -> None:
-        """Start the machine, which from then on comes back when the host reboots; does not wait for its guest."""
-        with self._attempt(f"start the instance {instance_id}"):
-            domain = self._domain(instance_id)
-            domain.setAutostart(True)
+    def redefine(self, instance: Instance) -> None:
+        """Give a machine that is off the size and the metadata of `instance`, in one write; the rest stays."""
+        libvirt, connection = self._libvirt, self._connection
+        with self._attempt(f"change the instance {instance.label}"):
+            domain = self._domain(instance.instance_id)
+            if domain.hasManagedSaveImage():
+                raise PocketError(
+                    f"Cannot change the instance {instance.label}: it has a saved state that depends on what it has; "
+                    "start it first"
+                )
+            xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+            connection.defineXML(with_size(with_metadata(xml, instance), instance))
+
+    def start(self, instance: Instance) -> None:
+        """Start the machine; does not wait for its guest. Whether it comes back with its host is its policy's."""
+        with self._attempt(f"start the instance {instance.instance_id}"):
+            domain = self._domain(instance.instance_id)
+            domain.setAutostart(instance.restart_policy != "never")
             self._towards(True, domain, domain.create)
 
-    def press_power_button(self, instance_id: str) -> None:
+    def set_start_at_boot(self, instance: Instance) -> None:
+        """Have it started at its host's boot, or not, as its policy and its state say."""
+        with self._attempt(f"set whether the instance {instance.label} starts at boot"):
+            running = instance.restart_policy == "running" and instance.state != "stopped"
+            self._domain(instance.instance_id).setAutostart(running or instance.restart_policy == "always")
+
+    def press_power_button(self, instance: Instance) -> None:
         """Ask the guest to power off; returns at once."""
-        with self._attempt(f"ask the instance {instance_id} to shut down"):
-            domain = self._domain(instance_id)
-            domain.setAutostart(False)
+        with self._attempt(f"ask the instance {instance.instance_id} to shut down"):
+            domain = self._domain(instance.instance_id)
+            domain.setAutostart(instance.restart_policy == "always")
             self._towards(False, domain, domain.shutdown)
 
-    def power_off(self, instance_id: str) -> None:
+    def power_off(self, instance: Instance) -> None:
         """Take the machine away as it is; one that has none already is well."""
-        with self._attempt(f"power off the instance {instance_id}"):
-            domain = self._domain(instance_id)
-            domain.setAutostart(False)
+        with self._attempt(f"power off the instance {instance.instance_id}"):
+            domain = self._domain(instance.instance_id)
+            domain.setAutostart(instance.restart_policy == "always")
             self._towards(False, domain, domain.destroy)
+
+    def hibernate(self, instance: Instance) -> None:
+        """Write the machine's memory to disk and take it away; its next start goes on from there."""
+        with self._attempt(f"hibernate the instance {instance.label}"):
+            domain = self._domain(instance.instance_id)
+            domain.setAutostart(instance.restart_policy == "always")
+            self._towards(False, domain, domain.managedSave)
 
     def undefine(self, instance_id: str) -> None:
         """Take the domain away, with all that libvirt keeps beside it."""
@@ -144,12 +205,21 @@ class Hypervisor(NetworkCalls):
         return self._connection.lookupByName(instance_id)
 
 
-def with_phase(instance: Instance) -> Instance:
-    """Return `instance` with the state that its phase makes of the machine's."""
+def with_phase(instance: Instance, by_guest: bool = False) -> Instance:
+    """Return `instance` with the state that its phase, and what its guest did, make of the machine's.
+
+    :param by_guest: whether the machine is off because its guest shut down; if nobody asked it to, it did so itself.
+    """
     if instance.phase == LAUNCHING:
         return replace(instance, state="pending")
     if instance.phase == TERMINATING:
         return replace(instance, state="shutting-down")
+    if instance.state == "running":
+        return replace(instance, state_reason="")
+    if by_guest and not instance.state_reason:
+        if instance.shutdown_behavior == "terminate":
+            return replace(instance, phase=TERMINATING, state="shutting-down", state_reason=BY_GUEST)
+        return replace(instance, state_reason=BY_GUEST)
     return instance
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
+from .changes import Change
 from .hypervisor import Hypervisor
 from .images import Image
 from .lifecycle import Failure, Lifecycle
@@ -27,8 +28,23 @@ from .waiters import confirmed, wait_until_ready
 __all__ = ["InstanceTask"]
 
 _MAY_LAUNCH = ("present", "running")
+_MAY_START = (*_MAY_LAUNCH, "restarted")
+TOKENS = "client-token"
+# What libvirt must have kept of what was asked.
+_KEPT = (
+    "instance_type",
+    "vcpus",
+    "memory_mib",
+    "tags",
+    "interfaces",
+    "user_data_sha256",
+    "termination_protection",
+    "shutdown_behavior",
+    "restart_policy",
+)
+_STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_ACTIONS = ("remove", "terminate", "tag", "stop", "restart", "start", "launch")
+_ACTIONS = ("remove", "terminate", "token", "modify", "stop", "rebuild", "restart", "start", "launch")
 
 
 class InstanceTask(Task[Current]):
@@ -44,6 +60,7 @@ class InstanceTask(Task[Current]):
         self._readiness = readiness_of(params)
         self._request = request_of(params)
         self._stop_timeout = params["stop_timeout"]
+        self._hibernate = params["hibernate"]
         self._accel = params["accel"]
         self._hypervisor = hypervisor or Hypervisor(params["uri"])
         self._store = store or Store(params["store"])
@@ -53,6 +70,9 @@ class InstanceTask(Task[Current]):
 
     def exclusive(self) -> AbstractContextManager[Any]:
         return self._store.lock()
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        return self._store.undisturbed()
 
     def read(self) -> Current:
         instances = tuple(self._hypervisor.instances())
@@ -73,7 +93,13 @@ class InstanceTask(Task[Current]):
             image=self._image() if may_launch else None,
             own_types=self._store.instance_types() if may_launch else {},
             accel=self._acceleration() if may_launch else "tcg",
+            capacity=self._store.capacity(self._hypervisor.host_size()) if self._request.state in _MAY_START else None,
+            token=self._token(),
         )
+
+    def _token(self) -> dict[str, Any] | None:
+        token = self._request.template.client_token
+        return None if token is None else self._store.records(TOKENS).get(token)
 
     def _image(self) -> Image | PocketError | None:
         """Return the image, or why there is none: it matters only where something is to be launched."""
@@ -109,23 +135,40 @@ class InstanceTask(Task[Current]):
             operations = [operation for operation in plan if operation.action == action]
             failures = self._carry_out(action, [operation.payload for operation in operations])
             if failures:
+                if action == "launch":
+                    self._take_back(operations, failures)
                 raise self._failed(action, operations, failures)
+
+    def _take_back(self, operations: list[Operation], failures: list[Failure]) -> None:
+        """Take the launched ones away again where they are fewer than the user can do with."""
+        failed = {failure.instance_id for failure in failures}
+        launched = [one.payload.instance for one in operations if one.payload.instance.instance_id not in failed]
+        if self._request.min_count is not None and len(launched) < self._request.min_count:
+            self._lifecycle.remove(launched)
 
     def _carry_out(self, action: str, payloads: list[Any]) -> list[Failure]:
         if not payloads:
             return []
-        if action == "stop":
+        if action == "stop" and not self._hibernate:
             return self._lifecycle.stop(payloads, self._stop_timeout)
         if action == "restart":
             return self._lifecycle.restart(payloads, self._stop_timeout)
         acts: dict[str, Callable[[list[Any]], list[Failure]]] = {
             "remove": self._lifecycle.remove,
             "terminate": self._lifecycle.terminate,
-            "tag": self._lifecycle.describe,
+            "token": self._remember,
+            "modify": self._lifecycle.modify,
+            "stop": self._lifecycle.hibernate,
+            "rebuild": self._lifecycle.rebuild,
             "start": self._lifecycle.start,
             "launch": self._lifecycle.launch,
         }
         return acts[action](payloads)
+
+    def _remember(self, tokens: list[Any]) -> list[Failure]:
+        for token, record in tokens:
+            self._store.records(TOKENS).put(token, record)
+        return []
 
     def _failed(self, action: str, operations: list[Operation], failures: list[Failure]) -> PocketError:
         """Return the first failure as the error, with all of them and what is there now as results."""
@@ -154,12 +197,12 @@ class InstanceTask(Task[Current]):
     def verify(self, plan: Plan, after: Current) -> None:
         there = {instance.instance_id: instance for instance in after.instances}
         reserved = {host.mac_address for network in after.networks for host in network.hosts}
-        for operation in plan:
+        last = {_subject(one).instance_id: one for one in plan if one.action != "token"}
+        for operation in last.values():
             if operation.action in ("remove", "terminate"):
                 self._verify_gone(operation.payload, there, reserved)
             else:
-                launched = operation.action == "launch"
-                asked = operation.payload.instance if launched else operation.payload
+                asked = _subject(operation)
                 _verify_there(operation.action, asked, there.get(asked.instance_id))
 
     def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
@@ -182,7 +225,7 @@ class InstanceTask(Task[Current]):
         if self._readiness is None or self._request.state in ("terminated", "stopped"):
             return after
         there = {instance.instance_id: instance for instance in after.instances}
-        started = {op.payload.instance.instance_id if op.action == "launch" else op.payload.instance_id for op in plan}
+        started = {_subject(operation).instance_id for operation in plan if operation.action in _STARTS}
         waited = [
             one
             for one in self._instance_ids
@@ -200,15 +243,24 @@ class InstanceTask(Task[Current]):
         there = {instance.instance_id: instance for instance in (*state.terminated, *state.instances)}
         shown = confirmed([there[one] for one in self._instance_ids if one in there], state.leases, self._old_leases)
         terminated = [op.payload.instance_id for op in plan if op.action == "terminate"]
-        touched = [op.payload.instance_id for op in plan if op.action not in ("launch", "remove", "terminate")]
+        untouched = ("launch", "remove", "terminate", "token")
+        touched = [op.payload.instance_id for op in plan if op.action not in untouched]
         launched = [op.payload.instance.instance_id for op in plan if op.action == "launch" and applied]
         return {
             "instances": [instance.ec2() for instance in shown],
             "instance_ids": [instance.instance_id for instance in shown],
             "changed_ids": list(dict.fromkeys([*terminated, *touched, *launched])),
             "terminated_ids": terminated,
-            "reservation_id": self._request.drawn.reservation_id if launched else None,
+            "reservation_id": next((one.reservation_id for one in shown if one.instance_id in launched), None),
         }
+
+
+def _subject(operation: Operation) -> Instance:
+    """Return the instance that an operation leaves, or takes away."""
+    payload = operation.payload
+    if operation.action == "launch":
+        return payload.instance  # type: ignore[no-any-return]
+    return payload.after if isinstance(payload, Change) else payload
 
 
 def _verify_there(action: str, asked: Instance, found: Instance | None) -> None:
@@ -218,7 +270,7 @@ def _verify_there(action: str, asked: Instance, found: Instance | None) -> None:
         raise PocketError(f"The instance {asked.label} was launched, but libvirt kept its old metadata", changed=True)
     if action == "stop" and found.state != "stopped":
         raise PocketError(f"The instance {asked.label} was stopped, but it is {found.state}", changed=True)
-    for name in ("vcpus", "memory_mib", "tags", "interfaces"):
+    for name in _KEPT:
         if getattr(asked, name) != getattr(found, name):
             raise PocketError(
                 f"{name}: {getattr(asked, name)!r} was asked for the instance {asked.label}, "

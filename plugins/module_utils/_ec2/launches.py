@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections.abc import Iterable
 
 from .._errors import PocketError
 from .addresses import check_address, free_addresses
@@ -20,7 +21,7 @@ from .model import Instance, instance_type_size
 from .networks import Network
 from .request import Current, Launch, Request, Template
 
-__all__ = ["DEFAULT_TYPE", "active_network", "check_selection", "new_instances"]
+__all__ = ["DEFAULT_TYPE", "active_network", "check_selection", "fitting", "new_instances", "size_of"]
 
 DEFAULT_TYPE = "t2.micro"
 
@@ -30,7 +31,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     template = request.template
     image = _image(current, template)
     network = active_network(template.network, current)
-    vcpus, memory_mib = _size(current, template)
+    vcpus, memory_mib = size_of(current, template)
     addresses = _addresses(current, network, template, missing)
     launches = []
     for index, (instance_id, address) in enumerate(zip(_unused_ids(current, request, missing), addresses)):
@@ -47,10 +48,30 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             tags=request.tags,
             accel=current.accel,
             user_data_sha256=_digest(template.user_data),
+            client_token=template.client_token,
+            termination_protection=bool(template.termination_protection),
+            shutdown_behavior=template.instance_initiated_shutdown_behavior or "stop",
+            restart_policy=template.restart_policy or "running",
         )
         launches.append(Launch(instance, image, template))
     check_selection(launches[0].instance.with_state("running"), request)
     return launches
+
+
+def fitting(current: Current, request: Request, most: int, staying: Iterable[Instance]) -> int:
+    """Return how many of `most` instances the host has room for; raises where they are fewer than there must be.
+
+    :param staying: the instances there will be beside them.
+    """
+    if current.capacity is None:
+        return most
+    size = size_of(current, request.template)
+    left = current.capacity.room.left((one.vcpus, one.memory_mib) for one in staying if one.state != "stopped")
+    least = request.min_count or most
+    fits = min(most, left.fits(size))
+    if fits < least:
+        raise current.capacity.insufficient(f"{least} instances of {size[0]} vCPUs and {size[1]} MiB each", left)
+    return fits
 
 
 def _digest(user_data: str | None) -> str | None:
@@ -71,7 +92,8 @@ def _image(current: Current, template: Template) -> Image:
     return current.image
 
 
-def _size(current: Current, template: Template) -> tuple[int, int]:
+def size_of(current: Current, template: Template) -> tuple[int, int]:
+    """Return the vCPUs and MiB that `template` states."""
     if template.vcpus and template.memory_mib:
         return template.vcpus, template.memory_mib
     return instance_type_size(template.instance_type or DEFAULT_TYPE, current.own_types)
@@ -123,8 +145,10 @@ def _addresses(current: Current, network: Network, template: Template, missing: 
 
 def _unused_ids(current: Current, request: Request, missing: int) -> list[str]:
     """Return drawn ids whose MAC address, which has 24 bits of the id, nobody has."""
-    macs = {interface.mac_address for instance in current.instances for interface in instance.interfaces}
-    macs |= {host.mac_address for network in current.networks for host in network.hosts}
+    drawn = set(request.drawn.instance_ids)  # a launch that is taken up may find remains of its own
+    others = [instance for instance in current.instances if instance.instance_id not in drawn]
+    macs = {interface.mac_address for instance in others for interface in instance.interfaces}
+    macs |= {host.mac_address for network in current.networks for host in network.hosts if host.name not in drawn}
     chosen: list[str] = []
     for instance_id in request.drawn.instance_ids:
         mac = mac_address(instance_id)

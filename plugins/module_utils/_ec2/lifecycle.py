@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from .._errors import PocketError
 from . import images, seed
+from .changes import HIBERNATED, Change
 from .domain_xml import Files
 from .hypervisor import THREADS, Hypervisor
 from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
@@ -86,10 +87,13 @@ class Lifecycle:
             self._hypervisor.reserve(network, host)
         _make_directory(files.disk.parent)
         images.create_overlay(launch.image, files.disk)
-        seed.build(files.seed, instance.instance_id, instance.instance_id, launch.template.user_data)
+        self._write_seed(files, instance, launch.template.user_data)
+
+    def _write_seed(self, files: Files, instance: Instance, user_data: str | None) -> None:
+        seed.build(files.seed, instance.instance_id, instance.instance_id, user_data)
 
     def _start_launched(self, instance: Instance) -> None:
-        self._hypervisor.start(instance.instance_id)
+        self._hypervisor.start(instance)
         self._hypervisor.describe(instance)
 
     # Terminate
@@ -115,7 +119,7 @@ class Lifecycle:
             self._hypervisor.undefine(instance.instance_id)
 
     def _take_apart(self, instance: Instance) -> None:
-        self._hypervisor.power_off(instance.instance_id)
+        self._hypervisor.power_off(instance)
         for network, host in Host.of(instance):
             self._hypervisor.release(network, host)
         _remove_directory(self._store.instance_directory(instance.instance_id))
@@ -127,33 +131,42 @@ class Lifecycle:
         return self._boot(instances, self._start)
 
     def _start(self, instance: Instance) -> None:
+        self._hypervisor.start(instance)
         self._hypervisor.describe(replace(instance, state_reason=""))
-        self._hypervisor.start(instance.instance_id)
 
     def stop(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
         """Shut the guests down; one that does not follow within `timeout` seconds is powered off."""
         return self._each(instances, lambda instance: instance.instance_id, lambda one: self._stop(one, timeout))
 
     def _stop(self, instance: Instance, timeout: float) -> None:
-        if self._shut_down(instance.instance_id, timeout):
-            reason = "User initiated shutdown"
-        else:
-            self._hypervisor.power_off(instance.instance_id)
-            reason = f"User initiated shutdown; powered off, for the guest did not shut down within {timeout:g} s"
+        # Said beforehand, so that nobody takes the guest's end for its own decision
+        reason = "User initiated shutdown"
         self._hypervisor.describe(replace(instance, state_reason=reason))
+        if not self._shut_down(instance, timeout):
+            self._hypervisor.power_off(instance)
+            reason = f"{reason}; powered off, for the guest did not shut down within {timeout:g} s"
+            self._hypervisor.describe(replace(instance, state_reason=reason))
 
-    def _shut_down(self, instance_id: str, timeout: float) -> bool:
+    def _shut_down(self, instance: Instance, timeout: float) -> bool:
         now = time.monotonic()
         deadline, press = now + timeout, now
         while now < deadline:
             if now >= press:
-                self._hypervisor.press_power_button(instance_id)
+                self._hypervisor.press_power_button(instance)
                 press = now + PRESS_INTERVAL
-            if not self._hypervisor.is_running(instance_id):
+            if not self._hypervisor.is_running(instance.instance_id):
                 return True
             time.sleep(0.2)
             now = time.monotonic()
-        return not self._hypervisor.is_running(instance_id)
+        return not self._hypervisor.is_running(instance.instance_id)
+
+    def hibernate(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Write what the guests are doing to disk, and stop them; their next start goes on from there."""
+        return self._each(instances, lambda instance: instance.instance_id, self._hibernate)
+
+    def _hibernate(self, instance: Instance) -> None:
+        self._hypervisor.hibernate(instance)
+        self._hypervisor.describe(replace(instance, state_reason=HIBERNATED))
 
     def restart(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
         """Stop and start; those that are stopped are started. Disk, id, MAC and IP address stay."""
@@ -161,11 +174,29 @@ class Lifecycle:
         failed = {failure.instance_id for failure in failures}
         return failures + self.start([one for one in instances if one.instance_id not in failed])
 
-    # Tags
+    # Changes
 
-    def describe(self, instances: Sequence[Instance]) -> list[Failure]:
-        """Write the metadata of instances."""
-        return self._each(instances, lambda instance: instance.instance_id, self._hypervisor.describe)
+    def modify(self, changes: Sequence[Change]) -> list[Failure]:
+        """Change what can be changed of an instance whether it runs or not."""
+        return self._each(changes, lambda change: change.instance_id, self._modify)
+
+    def _modify(self, change: Change) -> None:
+        if change.before.restart_policy != change.after.restart_policy:
+            self._hypervisor.set_start_at_boot(change.after)
+        self._hypervisor.describe(change.after)
+
+    def rebuild(self, changes: Sequence[Change]) -> list[Failure]:
+        """Change what can be changed of a stopped instance only: its size, and what its seed holds."""
+        return self._each(changes, lambda change: change.instance_id, self._rebuild)
+
+    def _rebuild(self, change: Change) -> None:
+        instance = change.after
+        if change.user_data is not None:
+            files = Files.of(self._store.instance_directory(instance.instance_id))
+            self._write_seed(files, instance, change.user_data)
+        if change.before.restart_policy != instance.restart_policy:
+            self._hypervisor.set_start_at_boot(replace(instance, state="stopped"))
+        self._hypervisor.redefine(instance)
 
     # Many at a time
 

@@ -85,6 +85,7 @@ class Instance:
     :param termination_protection: whether it may not be terminated.
     :param shutdown_behavior: what it becomes when its guest shuts itself down: C(stop) or C(terminate).
     :param restart_policy: when it is started at the host's boot: C(running), where it ran; C(always); C(never).
+    :param host: the name of the host it is on; not kept, for its host knows.
     """
 
     instance_id: str
@@ -109,6 +110,7 @@ class Instance:
     phase: str = LAUNCHED
     state: str = "stopped"
     state_reason: str = ""
+    host: str = ""
 
     @property
     def network(self) -> str:
@@ -168,7 +170,7 @@ class Instance:
             "private_dns_name": self.instance_id,
             "network": self.network,
             "network_interfaces": [interface.ec2(index) for index, interface in enumerate(self.interfaces)],
-            "placement": {"accel": self.accel},
+            "placement": {"host": self.host, "accel": self.accel},
             "user_data_sha256": self.user_data_sha256,
             "key_name": self.key_name,
             "client_token": self.client_token,
@@ -190,6 +192,13 @@ class Instance:
             "network": self.network,
             "private_ip_address": self.private_ip_address,
             "tags": dict(sorted(self.tags.items())),
+            "user_data_sha256": self.user_data_sha256,
+            "key_name": self.key_name,
+            "security_groups": list(self.security_groups),
+            "source_dest_check": self.source_dest_check,
+            "termination_protection": self.termination_protection,
+            "instance_initiated_shutdown_behavior": self.shutdown_behavior,
+            "restart_policy": self.restart_policy,
         }
 
 

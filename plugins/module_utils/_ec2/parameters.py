@@ -15,6 +15,7 @@ from .._errors import PocketError
 from .filters import check_filters
 from .model import check_instance_id, check_tags
 from .request import Drawn, Request, Template
+from .tokens import check_client_token
 from .tombstones import timestamp
 from .waiters import Readiness
 
@@ -51,6 +52,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
     state = STATES[params["state"]]
     ids = params["instance_ids"]
     count = _count(params, "count", 1)
+    min_count, max_count = _count(params, "min_count", 1), _count(params, "max_count", 1)
     exact_count = _count(params, "exact_count", 0)
     tags = check_tags(params["tags"])
     if params["name"] is not None:
@@ -59,17 +61,38 @@ def request_of(params: Mapping[str, Any]) -> Request:
         tags = {**tags, **check_tags({"Name": params["name"]}, "name")}
     request = Request(
         state=state,
-        drawn=draw(max(count or 0, exact_count or 0, 1)),
+        drawn=draw(max(count or 0, max_count or 0, exact_count or 0, 1)),
         template=_template(params),
         instance_ids=None if ids is None else tuple(dict.fromkeys(check_instance_id(one) for one in ids)),
         filters=None if params["filters"] is None else check_filters(params["filters"]),
         count=count,
+        min_count=min_count,
+        max_count=max_count,
         exact_count=exact_count,
+        termination_policy=params["termination_policy"],
+        allow_stop=params["allow_stop"],
         tags=tags,
         purge_tags=params["purge_tags"],
     )
     _check_combination(request)
+    _check_launch(request)
+    if params["hibernate"] and state != "stopped":
+        raise PocketError(
+            f"hibernate: has no meaning with state {state}; it is a way to be stopped",
+            code="InvalidParameterCombination",
+        )
     return request
+
+
+def _check_launch(request: Request) -> None:
+    least, most = request.min_count, request.max_count
+    if least is not None and most is not None and least > most:
+        raise _bad(f"min_count: {least} is more than the max_count of {most}; give at most that")
+    if check_client_token(request.template.client_token) is not None and not request.counted:
+        raise PocketError(
+            "client_token: is for launches of a number of instances; give count, or min_count and max_count",
+            code="InvalidParameterCombination",
+        )
 
 
 def _count(params: Mapping[str, Any], name: str, least: int) -> int | None:
@@ -92,7 +115,8 @@ def _template(params: Mapping[str, Any]) -> Template:
 
 
 def _check_combination(request: Request) -> None:
-    counted = "count" if request.count is not None else "exact_count" if request.exact_count is not None else None
+    names = ("count", "max_count", "exact_count")
+    counted = next((name for name in names if getattr(request, name) is not None), None)
     if counted and request.state not in ("present", "running"):
         raise PocketError(
             f"{counted}: cannot be combined with state {request.state}; it is for the states present and running",
@@ -101,7 +125,7 @@ def _check_combination(request: Request) -> None:
     if request.filters is not None and not request.filters:
         raise _bad("filters: is empty, which would select every instance; give at least one filter")
     selected = request.instance_ids is not None or request.filters is not None or bool(request.tags)
-    if not selected and request.count is None:
+    if not selected and not request.counted:
         what = (
             "exact_count needs to know which instances it counts"
             if counted

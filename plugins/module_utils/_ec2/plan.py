@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
+from .changes import changes, left_as
 from .filters import matches
-from .launches import active_network, check_selection, new_instances
+from .launches import active_network, check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
 from .request import Current, Launch, Request
+from .tokens import record_launch, taken_up
 
 __all__ = ["Planned", "plan_instances"]
 
@@ -33,21 +35,40 @@ def plan_instances(current: Current, request: Request) -> Planned:
     chosen = _chosen(live, remains, current, request)
     operations = [_clear(instance) for instance in remains]
     if request.state == "terminated":
+        _check_protection(chosen, request)
         operations += [_terminate(instance) for instance in chosen]
         return Planned(Plan(tuple(operations)), _wanted_ids(request, chosen))
-    missing, surplus = _difference(chosen, request)
-    kept = [instance for instance in chosen if instance not in surplus]
-    if request.count is not None:
-        kept = []
-    launches = new_instances(current, request, missing) if missing else []
+    surplus = _surplus(chosen, request)
+    _check_protection(surplus, request)
     operations += [_terminate(instance) for instance in surplus]
+    kept = [] if request.counted else [instance for instance in chosen if instance not in surplus]
     for instance in kept:
-        check_selection(_left_as(instance, request), request)
-        operations += _changes(instance, request)
-    _check_networks(operations, current)
+        check_selection(left_as(instance, request, current), request)
+        operations += changes(instance, request, current)
+    staying = [instance for instance in live if instance not in surplus]
+    _check_starts(operations, staying, current)
+    already, launches, token = _launches(current, request, len(chosen), staying)
+    operations += token
     operations += [_launch(number, launch) for number, launch in enumerate(launches, start=1)]
-    ids = [instance.instance_id for instance in kept] + [launch.instance.instance_id for launch in launches]
+    ids = [one.instance_id for one in (*kept, *already)] + [launch.instance.instance_id for launch in launches]
     return Planned(Plan(tuple(operations)), tuple(ids))
+
+
+def _launches(
+    current: Current, request: Request, chosen: int, staying: Sequence[Instance]
+) -> tuple[list[Instance], list[Launch], list[Operation]]:
+    """Return what the request's token launched before, what is to be launched, and the write that remembers it."""
+    if request.template.client_token is not None and current.token is not None:
+        already, rest = taken_up(current.token, current, request)
+        ids = current.token["instance_ids"]
+        launches = [] if rest is None else new_instances(current, replace(request, drawn=rest), len(rest.instance_ids))
+        return already, [launch.numbered(ids.index(launch.instance.instance_id)) for launch in launches], []
+    missing = _missing(chosen, request)
+    if not missing:
+        return [], [], []
+    launches = new_instances(current, request, fitting(current, request, missing, staying))
+    token = [record_launch(request, launches)] if request.template.client_token is not None else []
+    return [], launches, token
 
 
 def _wanted_ids(request: Request, chosen: Sequence[Instance]) -> tuple[str, ...]:
@@ -90,16 +111,32 @@ def _by_id(live: Sequence[Instance], remains: Sequence[Instance], current: Curre
     return found
 
 
-def _difference(chosen: Sequence[Instance], request: Request) -> tuple[int, list[Instance]]:
-    """Return how many instances are missing, and which are too many: the newest."""
-    if request.count is not None:
-        return request.count, []
+def _surplus(chosen: Sequence[Instance], request: Request) -> list[Instance]:
+    """Return the instances that are too many, in the order in which they go: the newest first, or the oldest."""
+    if request.exact_count is None:
+        return []
+    ordered = list(chosen) if request.termination_policy == "oldest" else list(reversed(chosen))
+    return ordered[: max(0, len(chosen) - request.exact_count)]
+
+
+def _missing(chosen: int, request: Request) -> int:
+    """Return how many instances are missing, or may be launched."""
+    if request.counted:
+        return request.count or request.max_count or 0
     if request.exact_count is not None:
-        surplus = len(chosen) - request.exact_count
-        newest_first = list(reversed(chosen))
-        return max(0, -surplus), newest_first[: max(0, surplus)]
+        return max(0, request.exact_count - chosen)
     launches = request.state in ("present", "running") and request.instance_ids is None and request.filters is None
-    return (1 if launches and not chosen else 0), []
+    return 1 if launches and not chosen else 0
+
+
+def _check_protection(going: Sequence[Instance], request: Request) -> None:
+    protected = [instance.label for instance in going if instance.termination_protection]
+    if protected and request.template.termination_protection is not False:
+        raise PocketError(
+            f"termination_protection: {', '.join(protected)} may not be terminated; state termination_protection: "
+            "false to lift it; nothing was done to any of the others",
+            code="OperationNotPermitted",
+        )
 
 
 # Operations on what there is
@@ -118,40 +155,20 @@ def _terminate(instance: Instance) -> Operation:
     return Operation("terminate", instance.instance_id, instance.printable(), payload=instance)
 
 
-# State asked for -> what brings an instance there, and the state it then is in.
-_WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}
-
-
-def _left_as(instance: Instance, request: Request) -> Instance:
-    """Return `instance` as the request leaves it."""
-    _action, state = _WAYS.get(request.state, ("", instance.state))
-    return replace(instance, tags=_tags_after(instance, request), state=state)
-
-
-def _changes(instance: Instance, request: Request) -> Iterator[Operation]:
-    after = _left_as(instance, request)
-    now = replace(instance, tags=after.tags)
-    if now.tags != instance.tags:
-        yield Operation("tag", now.instance_id, instance.printable(), now.printable(), payload=now)
-    action, _state = _WAYS.get(request.state, ("", ""))
-    if action and (after.state != now.state or action == "restart"):
-        restarted = {"restarted": True} if after.state == now.state else {}
-        shown = {**after.printable(), **restarted}
-        yield Operation(action, now.instance_id, now.printable(), shown, payload=now)
-
-
-def _tags_after(instance: Instance, request: Request) -> dict[str, str]:
-    kept = dict(instance.tags)
-    if request.purge_tags:
-        kept = {key: value for key, value in kept.items() if key in request.tags or key == "Name"}
-    return {**kept, **request.tags}
-
-
-def _check_networks(operations: Sequence[Operation], current: Current) -> None:
+def _check_starts(operations: Sequence[Operation], staying: Sequence[Instance], current: Current) -> None:
+    """Refuse starts in networks that are not active, or that the host has no room for."""
+    asleep = {instance.instance_id for instance in staying if instance.state == "stopped"}
+    starts = []
     for operation in operations:
         if operation.action in ("start", "restart"):
             for interface in operation.payload.interfaces:
                 active_network(interface.network, current)
+            if operation.action == "start" or operation.payload.instance_id in asleep:
+                starts.append(operation.payload)
+    if current.capacity is not None:
+        ids = {instance.instance_id for instance in starts}
+        running = [one for one in staying if one.state != "stopped" and one.instance_id not in ids]
+        current.capacity.check_starts(starts, running)
 
 
 def _launch(number: int, launch: Launch) -> Operation:

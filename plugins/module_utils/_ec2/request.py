@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .._errors import PocketError
+from .capacity import Capacity
 from .filters import Filters
 from .images import Image
 from .model import Instance
@@ -36,6 +38,10 @@ class Template:
     memory_mib: int | None = None
     network: str = "pocket"
     private_ip_address: str | None = None
+    client_token: str | None = None
+    termination_protection: bool | None = None
+    instance_initiated_shutdown_behavior: str | None = None
+    restart_policy: str | None = None
     user_data: str | None = field(default=None, repr=False)
 
 
@@ -47,7 +53,10 @@ class Request:
     :param instance_ids: the instances meant, none where they are selected otherwise.
     :param filters: what selects instances, none for those that have all of `tags`.
     :param count: how many to launch in any case.
+    :param min_count: how few may be launched; as many are as the host has room for, up to `max_count`.
     :param exact_count: how many there shall be of those selected.
+    :param termination_policy: which of too many go first: C(newest) or C(oldest).
+    :param allow_stop: whether instances may be stopped and started again for changes that need it.
     :param tags: with the tag C(Name).
     """
 
@@ -57,9 +66,18 @@ class Request:
     instance_ids: tuple[str, ...] | None = None
     filters: Filters | None = None
     count: int | None = None
+    min_count: int | None = None
+    max_count: int | None = None
     exact_count: int | None = None
+    termination_policy: str = "newest"
+    allow_stop: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     purge_tags: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether a number of instances is to be launched whatever there is."""
+        return self.count is not None or self.max_count is not None
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,8 @@ class Current:
     :param terminated: the terminated instances that are still known.
     :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
     :param accel: C(kvm) or C(tcg): what new instances run on.
+    :param capacity: what the host has room for, none where nothing is to be started.
+    :param token: the record of the request's client token, if it was used before.
     """
 
     instances: tuple[Instance, ...] = ()
@@ -79,6 +99,8 @@ class Current:
     image: Image | PocketError | None = None
     own_types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     accel: str = "tcg"
+    capacity: Capacity | None = None
+    token: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,3 +110,7 @@ class Launch:
     instance: Instance
     image: Image
     template: Template = field(default_factory=Template, repr=False)
+
+    def numbered(self, index: int) -> Launch:
+        """Return it with the launch index `index`."""
+        return replace(self, instance=replace(self.instance, ami_launch_index=index))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import PocketError
+from .capacity import Capacity, HostSize, Policy, policy_of
 from .database import Database, Records, cannot, open_private
 from .images import Image, ImageSource, gib
 
@@ -30,6 +31,8 @@ __all__ = ["DEFAULT_ROOT", "Store"]
 
 DEFAULT_ROOT = "/var/lib/pocket-cloud"
 TOMBSTONE_LIFETIME = timedelta(days=30)
+# Seconds that a run waits for another: the launch of a hundred emulated guests takes minutes.
+LOCK_TIMEOUT = 900.0
 
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{17}")
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
@@ -51,10 +54,24 @@ class Store:
     # Who may write
 
     @contextmanager
-    def lock(self, timeout: float = 300.0) -> Iterator[None]:
+    def lock(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         """Keep every other writer of this store out; waits at most `timeout` seconds. Creates the store."""
         with self._locked("lock", timeout):
             yield
+
+    @contextmanager
+    def undisturbed(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+        """Keep writers out while only reading, as check mode does; writes nothing, not even where there is no store."""
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:  # no store yet, or none that we may use: reading tells
+            yield
+            return
+        try:
+            self._acquire(descriptor, timeout, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def images_lock(self, timeout: float = 3600.0) -> Iterator[None]:
@@ -79,11 +96,11 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def _acquire(self, descriptor: int, timeout: float) -> None:
+    def _acquire(self, descriptor: int, timeout: float, how: int = fcntl.LOCK_EX) -> None:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
                 return
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
@@ -146,14 +163,9 @@ class Store:
     def instance_types(self) -> dict[str, dict[str, int]]:
         """The operator's own types: name -> C(vcpus) and C(memory_mib), both at least 1."""
         path = self.root / "instance-types.json"
-        try:
-            types = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        types = self._json(path, "operator's instance types")
+        if types is None:
             return {}
-        except OSError as error:
-            raise cannot("read", path, error) from error
-        except ValueError as error:
-            raise PocketError(f"The operator's instance types in {path} are not valid JSON: {error}") from error
         if not isinstance(types, dict):
             raise PocketError(f"The operator's instance types in {path} are not a mapping of names to sizes")
         return {name: _instance_type(path, name, size) for name, size in sorted(types.items())}
@@ -161,6 +173,22 @@ class Store:
     def records(self, kind: str) -> Records:
         """The register of one kind of things, such as C(key-pair)."""
         return Records(self._database, kind)
+
+    def capacity(self, host: HostSize) -> Capacity:
+        """What `host` has room for under the policy in C(capacity.json), or under the default one."""
+        path = self.root / "capacity.json"
+        values = self._json(path, "capacity policy")
+        return Capacity(host, policy_of(values, str(path)) if values is not None else Policy(), str(path))
+
+    def _json(self, path: Path, what: str) -> Any:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise cannot("read", path, error) from error
+        except ValueError as error:
+            raise PocketError(f"The {what} in {path} is not valid JSON: {error}") from error
 
     # Images
 

@@ -21,11 +21,13 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import images, lifecycle, seed
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import (
     Files,
     domain_xml,
     instance_of,
     with_metadata,
+    with_size,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.hypervisor import Hypervisor, with_phase
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
@@ -87,6 +89,10 @@ class FakeHypervisor(Hypervisor):
         self.guard = guard
         self.domains: dict[str, str] = {}  # id -> definition
         self.running: set[str] = set()
+        self.by_guest: set[str] = set()  # whose guest shut itself down
+        self.hibernated: set[str] = set()
+        self.at_boot: set[str] = set()
+        self.size = HostSize(cpus=4, memory_mib=1 << 20)
         self.deaf: set[str] = set()  # guests that do not hear the power button
         self.broken: dict[str, str] = {}  # what fails for whom
         self.nets: dict[str, Network] = {}
@@ -104,7 +110,7 @@ class FakeHypervisor(Hypervisor):
         for instance_id, xml in self.domains.items():
             instance = instance_of(xml, "running" if instance_id in self.running else "stopped")
             assert instance is not None
-            found.append(with_phase(instance))
+            found.append(with_phase(replace(instance, host=self.host_name()), instance_id in self.by_guest))
         return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
 
     def exists(self, instance_id: str) -> bool:
@@ -124,28 +130,64 @@ class FakeHypervisor(Hypervisor):
         self._fail("describe", instance.instance_id)
         self.domains[instance.instance_id] = with_metadata(self.domains[instance.instance_id], instance)
 
-    def start(self, instance_id: str) -> None:
+    def redefine(self, instance: Instance) -> None:
+        self._fail("redefine", instance.instance_id)
+        assert instance.instance_id not in self.running | self.hibernated
+        xml = with_metadata(self.domains[instance.instance_id], instance)
+        self.domains[instance.instance_id] = with_size(xml, instance)
+
+    def start(self, instance: Instance) -> None:
+        instance_id = instance.instance_id
         self._fail("start", instance_id)
         assert instance_id in self.domains
         self.running.add(instance_id)
-        instance = next(one for one in self.instances() if one.instance_id == instance_id)
+        self.by_guest.discard(instance_id)
+        self.hibernated.discard(instance_id)
+        self._at_boot(instance, instance.restart_policy != "never")
         address = ipaddress.IPv4Address(instance.private_ip_address or "")
         self.given = [one for one in self.given if one.mac_address != instance.mac_address]
         self.given.append(Lease(instance.mac_address, address, len(self.guard.writes)))
 
-    def press_power_button(self, instance_id: str) -> None:
-        self._fail("press", instance_id)
-        if instance_id not in self.deaf:
-            self.running.discard(instance_id)
+    def _at_boot(self, instance: Instance, wanted: bool) -> None:
+        (self.at_boot.add if wanted else self.at_boot.discard)(instance.instance_id)
 
-    def power_off(self, instance_id: str) -> None:
-        self._fail("power off", instance_id)
+    def set_start_at_boot(self, instance: Instance) -> None:
+        self._fail("set start at boot", instance.instance_id)
+        running = instance.restart_policy == "running" and instance.state != "stopped"
+        self._at_boot(instance, running or instance.restart_policy == "always")
+
+    def press_power_button(self, instance: Instance) -> None:
+        self._fail("press", instance.instance_id)
+        self._at_boot(instance, instance.restart_policy == "always")
+        if instance.instance_id not in self.deaf:
+            self.shut_itself_down(instance.instance_id)
+
+    def shut_itself_down(self, instance_id: str) -> None:
         self.running.discard(instance_id)
+        self.by_guest.add(instance_id)
+
+    def power_off(self, instance: Instance) -> None:
+        self._fail("power off", instance.instance_id)
+        self._at_boot(instance, instance.restart_policy == "always")
+        self.running.discard(instance.instance_id)
+
+    def hibernate(self, instance: Instance) -> None:
+        self._fail("hibernate", instance.instance_id)
+        self._at_boot(instance, instance.restart_policy == "always")
+        self.running.discard(instance.instance_id)
+        self.hibernated.add(instance.instance_id)
+
+    def host_name(self) -> str:
+        return "kvm1"
+
+    def host_size(self) -> HostSize:
+        return self.size
 
     def undefine(self, instance_id: str) -> None:
         self._fail("undefine", instance_id)
         assert instance_id not in self.running
         del self.domains[instance_id]
+        self.at_boot.discard(instance_id)
 
     # Networks
 

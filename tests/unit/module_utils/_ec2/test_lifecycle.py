@@ -28,10 +28,10 @@ class Guests:
         self.booting = 0
         self.most = 0
 
-    def __call__(self, instance_id: str) -> None:
+    def __call__(self, instance: Instance) -> None:
         with self.guard:
             leases = list(self.hypervisor.given)
-            self.start(instance_id)
+            self.start(instance)
             (fresh,) = [lease for lease in self.hypervisor.given if lease not in leases]
             self.hypervisor.given = leases
             self.booting += 1
@@ -95,10 +95,10 @@ def test_the_power_button_is_pressed_again_for_a_guest_that_was_still_booting(
     presses: list[str] = []
     press = host.hypervisor.press_power_button
 
-    def second_counts(instance_id: str) -> None:
-        presses.append(instance_id)
+    def second_counts(pressed: Instance) -> None:
+        presses.append(pressed.instance_id)
         if len(presses) > 1:
-            press(instance_id)
+            press(pressed)
 
     monkeypatch.setattr(lifecycle, "PRESS_INTERVAL", 0.3)
     monkeypatch.setattr(host.hypervisor, "press_power_button", second_counts)

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a request makes of an instance that exists. Pure. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._errors import PocketError
+from .._plan import Operation
+from .launches import size_of
+from .model import Instance
+from .request import Current, Request
+
+__all__ = ["Change", "changes", "left_as"]
+
+# State asked for -> what brings an instance there, and the state it then is in.
+_WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}
+HIBERNATED = "User initiated hibernate"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An instance as it is and as it is to be.
+
+    :param user_data: what its seed is to hold from now on, none where that stays.
+    """
+
+    before: Instance
+    after: Instance
+    user_data: str | None = field(default=None, repr=False)
+
+    @property
+    def instance_id(self) -> str:
+        """The instance's id."""
+        return self.after.instance_id
+
+    @property
+    def resized(self) -> bool:
+        """Whether its vCPUs or its memory change."""
+        return (self.before.vcpus, self.before.memory_mib) != (self.after.vcpus, self.after.memory_mib)
+
+
+def left_as(instance: Instance, request: Request, current: Current) -> Instance:
+    """Return `instance` as the request leaves it."""
+    _action, state = _WAYS.get(request.state, ("", instance.state))
+    return replace(_described(instance, request, current), state=state)
+
+
+def _described(instance: Instance, request: Request, current: Current) -> Instance:
+    """Return `instance` with all that the request states about it, but in its present state."""
+    template = request.template
+    stated: dict[str, Any] = {"tags": _tags_after(instance, request)}
+    if template.instance_type is not None or template.vcpus is not None:
+        vcpus, memory_mib = size_of(current, template)
+        stated.update(instance_type=template.instance_type, vcpus=vcpus, memory_mib=memory_mib)
+    if template.user_data is not None:
+        stated["user_data_sha256"] = hashlib.sha256(template.user_data.encode(errors="surrogateescape")).hexdigest()
+    for option, name in (
+        ("termination_protection", "termination_protection"),
+        ("restart_policy", "restart_policy"),
+        ("instance_initiated_shutdown_behavior", "shutdown_behavior"),
+    ):
+        if getattr(template, option) is not None:
+            stated[name] = getattr(template, option)
+    return replace(instance, **stated)
+
+
+def _tags_after(instance: Instance, request: Request) -> dict[str, str]:
+    kept = dict(instance.tags)
+    if request.purge_tags:
+        kept = {key: value for key, value in kept.items() if key in request.tags or key == "Name"}
+    return {**kept, **request.tags}
+
+
+def changes(instance: Instance, request: Request, current: Current) -> Iterator[Operation]:
+    """Yield what is to be done to `instance`; raises IncorrectInstanceState for what needs a stop that is not allowed.
+
+    What needs a stop is done between a stop and a start, the rest before either.
+    """
+    now = _described(instance, request, current)
+    change = Change(instance, now, request.template.user_data if _reseeds(instance, now) else None)
+    offline = change.resized or change.user_data is not None
+    action, state = _WAYS.get(request.state, ("", instance.state))
+    after = replace(now, state=state)
+    if offline:
+        _check_offline(change, request)
+        if instance.state != "stopped":
+            yield from _through_a_stop(change, after)
+            return
+        yield Operation("rebuild", now.instance_id, instance.printable(), now.printable(), change)
+    elif now != instance:
+        yield Operation("modify", now.instance_id, instance.printable(), now.printable(), change)
+    if action and (after.state != now.state or action == "restart"):
+        restarted = {"restarted": True} if after.state == now.state else {}
+        yield Operation(action, now.instance_id, now.printable(), {**after.printable(), **restarted}, payload=now)
+
+
+def _reseeds(before: Instance, after: Instance) -> bool:
+    return before.user_data_sha256 != after.user_data_sha256
+
+
+def _through_a_stop(change: Change, after: Instance) -> Iterator[Operation]:
+    before, subject = change.before, change.instance_id
+    shown = {**after.printable(), **({"restarted": True} if after.state == before.state else {})}
+    yield Operation("stop", subject, before.printable(), shown, payload=before)
+    stopped = replace(change, after=replace(change.after, state="stopped"))
+    yield Operation("rebuild", subject, before.printable(), shown, payload=stopped)
+    if after.state == "running":
+        yield Operation("start", subject, before.printable(), shown, payload=stopped.after)
+
+
+def _check_offline(change: Change, request: Request) -> None:
+    instance = change.before
+    size = "instance_type" if request.template.instance_type else "vcpus, memory_mib"
+    what = size if change.resized else "user_data"
+    if instance.state_reason.startswith(HIBERNATED) and instance.state == "stopped":
+        raise PocketError(
+            f"{what}: {instance.label} is hibernated, and what it was doing depends on what it has; start it first",
+            code="IncorrectInstanceState",
+        )
+    if instance.state == "stopped" or request.state in ("stopped", "restarted") or request.allow_stop:
+        return
+    has, wanted = (_size(instance), _size(change.after)) if change.resized else ("other user data", "new user data")
+    raise PocketError(
+        f"{what}: {instance.label} is {instance.state} with {has}, and to give it {wanted} it must be stopped; state "
+        "allow_stop: true to have it stopped and started again, or stop it first",
+        code="IncorrectInstanceState",
+    )
+
+
+def _size(instance: Instance) -> str:
+    return f"{instance.instance_type or ''} ({instance.vcpus} vCPUs, {instance.memory_mib} MiB)".strip()

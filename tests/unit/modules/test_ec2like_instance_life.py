@@ -1,0 +1,247 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts and room, tokens, protection, policies, and changes in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS
+from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_instance import (
+    WEB,
+    Desk,
+    assert_whole,
+    kill_after,
+)
+from ansible_collections.pocket.cloud.tests.unit.support import refusal
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, monkeypatch)
+
+
+# Counts, room and tokens
+
+
+def test_as_many_are_launched_as_there_is_room_for(desk: Desk) -> None:
+    desk.hypervisor.size = HostSize(cpus=2, memory_mib=256 + 5 * 100)
+    small = {"vcpus": 1, "memory_mib": 100, "tags": WEB}
+    assert len(desk.call(min_count=2, max_count=4, **small)["instance_ids"]) == 4
+    assert len(desk.call(min_count=1, max_count=4, **small)["instance_ids"]) == 1
+    failed = desk.refuse(min_count=1, max_count=4, **small)
+    assert failed["error_code"] == "InsufficientInstanceCapacity"
+    assert "1 instances of 1 vCPUs and 100 MiB each are to run, and this host has room for 0 MiB" in failed["msg"]
+    assert str(desk.store.root / "capacity.json") in failed["msg"]
+    # What is stopped takes no room, and finds none when others took it.
+    ids = desk.call(tags=WEB, state="stopped")["instance_ids"]
+    desk.call(count=3, **small)
+    assert "5 stopped instances" in desk.refuse(instance_ids=ids, state="running")["msg"]
+    assert desk.again(instance_ids=ids[:2], state="running")["changed"] is True
+
+
+def test_the_operator_says_how_much_instances_may_have(desk: Desk) -> None:
+    desk.hypervisor.size = HostSize(cpus=2, memory_mib=1000, others_mib=100)
+    policy = desk.store.root / "capacity.json"
+    policy.write_text('{"memory_overcommit": 2, "memory_reserved_mib": 900, "vcpus_per_cpu": 1.5}')
+    assert desk.refuse(count=4, vcpus=1, memory_mib=32)["error_code"] == "InsufficientInstanceCapacity"
+    assert desk.refuse(count=1, vcpus=1, memory_mib=1001)["error_code"] == "InsufficientInstanceCapacity"
+    desk.call(count=2, vcpus=1, memory_mib=500)
+    for text, said in (
+        ("[]", "not a mapping"),
+        ("{", "not valid JSON"),
+        ('{"memory": 1}', "'memory'"),
+        ('{"vcpus_per_cpu": 0}', "vcpus_per_cpu: 0"),
+    ):
+        policy.write_text(text)
+        assert said in desk.refuse(count=1)["msg"]
+
+
+def test_below_the_minimum_nothing_is_left(desk: Desk) -> None:
+    empty = desk.snapshot()
+
+    def make(params: Any) -> Any:
+        task = desk.task(params)
+        desk.hypervisor.broken["start"] = task._request.drawn.instance_ids[1]  # type: ignore[attr-defined]
+        return task
+
+    failed = refusal(make, {**PARAMS, "min_count": 3, "max_count": 3, "tags": WEB})
+    assert (failed["instances"], len(failed["failures"])) == ([], 1)
+    assert desk.snapshot() == empty
+    failed = refusal(make, {**PARAMS, "min_count": 2, "max_count": 3, "tags": WEB})
+    assert (len(failed["instances"]), len(failed["failures"])) == (2, 1)
+
+
+def test_a_client_token_launches_once(desk: Desk) -> None:
+    asked = {"count": 2, "tags": WEB, "client_token": "a-1"}
+    first = desk.again(**asked)
+    second = desk.call(**asked)
+    assert second["instance_ids"] == first["instance_ids"]
+    assert {one["reservation_id"] for one in second["instances"]} == {first["reservation_id"]}
+    assert {one["client_token"] for one in second["instances"]} == {"a-1"}
+    assert "a-1" not in first["diff"]["after"].replace("client_token: a-1", "")
+    failed = desk.refuse(**{**asked, "count": 3})
+    assert failed["error_code"] == "IdempotentParameterMismatch"
+    assert desk.refuse(**{**asked, "memory_mib": 64, "vcpus": 1})["error_code"] == "IdempotentParameterMismatch"
+    desk.call(instance_ids=first["instance_ids"][:1], state="terminated")
+    assert desk.again(**asked)["instance_ids"] == first["instance_ids"][1:]
+    desk.call(instance_ids=first["instance_ids"], state="terminated")
+    assert desk.refuse(**asked)["error_code"] == "IdempotentInstanceTerminated"
+    assert len(desk.again(**{**asked, "client_token": "a-2"})["instance_ids"]) == 2
+
+
+def test_killed_anywhere_a_launch_by_token_is_finished_and_not_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"count": 2, "client_token": "t", "tags": WEB}
+    for number in range(1000):
+        with monkeypatch.context() as patches:
+            desk = Desk(tmp_path / str(number), patches)
+            killed = kill_after(desk, number, **asked)
+            begun = desk.store.records("client-token").get("t")
+            result = desk.again(**asked)
+            assert_whole(desk, 2)
+            if begun is not None:
+                assert result["instance_ids"] == begun["instance_ids"]
+            assert [one["ami_launch_index"] for one in result["instances"]] == [0, 1]
+            assert len({one["reservation_id"] for one in result["instances"]}) == 1
+        if not killed:
+            break
+    assert number >= 2 * 7
+
+
+# Protection, policies and what guests do themselves
+
+
+def test_protected_instances_are_not_terminated(desk: Desk) -> None:
+    ids = desk.again(exact_count=2, tags=WEB, termination_protection=True)["instance_ids"]
+    failed = desk.refuse(instance_ids=ids, state="terminated")
+    assert failed["error_code"] == "OperationNotPermitted"
+    assert ids[0] in failed["msg"]
+    assert desk.refuse(exact_count=1, tags=WEB)["error_code"] == "OperationNotPermitted"
+    assert desk.again(instance_ids=ids[:1], termination_protection=False)["changed_ids"] == ids[:1]
+    assert desk.again(instance_ids=ids[:1], state="terminated")["terminated_ids"] == ids[:1]
+    assert desk.again(tags=WEB, state="terminated", termination_protection=False)["terminated_ids"] == ids[1:]
+
+
+def test_the_oldest_go_first_where_that_is_asked_for(desk: Desk) -> None:
+    ids = desk.call(exact_count=3, tags=WEB)["instance_ids"]
+    assert desk.again(exact_count=1, tags=WEB, termination_policy="oldest")["terminated_ids"] == ids[:2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "running", "stopped"), [("running", True, False), ("always", True, True), ("never", False, False)]
+)
+def test_what_starts_at_boot_is_the_policys(desk: Desk, policy: str, running: bool, stopped: bool) -> None:
+    (one,) = desk.again(name="a", restart_policy=policy)["instance_ids"]
+    assert (one in desk.hypervisor.at_boot) is running
+    desk.call(name="a", state="stopped")
+    assert (one in desk.hypervisor.at_boot) is stopped
+    for other in ("never", "always", "running", policy):
+        result = desk.again(name="a", restart_policy=other)
+        assert result["instances"][0]["restart_policy"] == other
+        assert (one in desk.hypervisor.at_boot) is (other == "always")
+
+
+def test_a_guest_that_shuts_itself_down_is_stopped_or_terminated_as_it_was_launched(desk: Desk) -> None:
+    (stays,) = desk.call(name="a")["instance_ids"]
+    (goes,) = desk.again(name="b", instance_initiated_shutdown_behavior="terminate")["instance_ids"]
+    for one in (stays, goes):
+        desk.hypervisor.shut_itself_down(one)
+    states = desk.states()
+    assert states == {stays: "stopped", goes: "shutting-down"}
+    result = desk.again(name="a")
+    assert result["instances"][0]["state_transition_reason"] == "Instance initiated shutdown"
+    assert desk.states() == {stays: "stopped"}
+    gone = desk.call(instance_ids=[goes], state="terminated")["instances"][0]
+    assert gone["state"]["name"] == "terminated"
+
+
+def test_to_stop_or_restart_an_instance_is_never_to_terminate_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for state in ("stopped", "restarted"):
+        for number in range(8):
+            with monkeypatch.context() as patches:
+                desk = Desk(tmp_path / f"{state}{number}", patches)
+                (one,) = desk.call(name="a", instance_initiated_shutdown_behavior="terminate")["instance_ids"]
+                kill_after(desk, number, name="a", state=state)
+                assert desk.states()[one] in ("running", "stopped")
+                assert desk.again(name="a", state="running")["instance_ids"] == [one]
+
+
+def test_hibernate_keeps_what_the_guest_was_doing(desk: Desk) -> None:
+    (one,) = desk.call(name="a")["instance_ids"]
+    result = desk.again(name="a", state="stopped", hibernate=True)
+    assert result["instances"][0]["state_transition_reason"] == "User initiated hibernate"
+    assert desk.hypervisor.hibernated == {one}
+    failed = desk.refuse(name="a", instance_type="t3.nano")
+    assert failed["error_code"] == "IncorrectInstanceState"
+    assert "hibernated" in failed["msg"]
+    assert desk.again(name="a", state="running")["instances"][0]["state_transition_reason"] == ""
+    assert desk.hypervisor.hibernated == set()
+
+
+# Changes in place
+
+
+def test_a_stopped_instance_is_given_another_size(desk: Desk) -> None:
+    before = desk.call(name="a", instance_type="t3.nano", state="present")["instances"][0]
+    failed = desk.refuse(name="a", instance_type="t3.small")
+    assert failed["error_code"] == "IncorrectInstanceState"
+    assert "is running with t3.nano (2 vCPUs, 512 MiB), and to give it t3.small (2 vCPUs, 2048 MiB)" in failed["msg"]
+    assert "allow_stop: true" in failed["msg"]
+    desk.call(name="a", state="stopped")
+    result = desk.again(name="a", instance_type="t3.small")
+    after = result["instances"][0]
+    assert (after["instance_type"], after["memory_mib"], after["state"]["name"]) == ("t3.small", 2048, "stopped")
+    assert after["private_ip_address"] == before["private_ip_address"]
+    assert "t3.nano" in result["diff"]["before"]
+    assert "t3.small" in result["diff"]["after"]
+    after = desk.again(name="a", vcpus=3, memory_mib=100, state="running")["instances"][0]
+    assert (after["instance_type"], after["vcpus"], after["memory_mib"]) == (None, 3, 100)
+    assert after["state"]["name"] == "running"
+
+
+@pytest.mark.parametrize("state", ["present", "running", "restarted", "stopped"])
+def test_a_running_one_is_stopped_and_started_for_it_where_that_is_allowed(desk: Desk, state: str) -> None:
+    desk.call(name="a", instance_type="t3.nano")
+    allowed = state in ("present", "running")
+    result = desk.call(name="a", instance_type="t3.small", state=state, allow_stop=allowed)
+    instance = result["instances"][0]
+    assert (instance["memory_mib"], instance["state"]["name"]) == (2048, "stopped" if state == "stopped" else "running")
+    assert ("restarted: true" in result["diff"]["after"]) is (state != "stopped")
+    assert desk.call(name="a", instance_type="t3.small")["changed"] is False
+
+
+def test_user_data_is_changed_in_the_seed_of_a_stopped_instance(desk: Desk) -> None:
+    (one,) = desk.call(name="a", user_data="#!/bin/sh\necho old\n")["instance_ids"]
+    assert desk.refuse(name="a", user_data="new")["error_code"] == "IncorrectInstanceState"
+    result = desk.again(name="a", user_data="#!/bin/sh\necho new\n", allow_stop=True)
+    assert result["instances"][0]["state"]["name"] == "running"
+    assert (desk.store.instance_directory(one) / "seed.iso").read_text() == "#!/bin/sh\necho new\n"
+    assert "echo" not in str(result["diff"])
+
+
+def test_killed_anywhere_in_a_change_the_next_run_converges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change: dict[str, Any] = {"user_data": "new", "instance_type": "t3.small", "allow_stop": True, "tags": {"x": "y"}}
+    for number in range(1000):
+        with monkeypatch.context() as patches:
+            desk = Desk(tmp_path / str(number), patches)
+            ids = desk.call(exact_count=2, filters={"tag:Name": "a"}, name="a")["instance_ids"]
+            killed = kill_after(desk, number, filters={"tag:Name": "a"}, state="running", **change)
+            result = desk.again(filters={"tag:Name": "a"}, state="running", **change)
+            assert result["instance_ids"] == ids
+            assert_whole(desk, 2)
+            for one in result["instances"]:
+                assert (one["memory_mib"], one["tags"]["x"], one["state"]["name"]) == (2048, "y", "running")
+                directory = desk.store.instance_directory(one["instance_id"])
+                assert (directory / "seed.iso").read_text() == "new"
+        if not killed:
+            break
+    assert number >= 2 * 6
