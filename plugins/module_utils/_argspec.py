@@ -124,6 +124,7 @@ EC2LIKE_INSTANCE: Spec = {
     "network": {"type": "str", "default": "pocket"},
     "private_ip_address": {"type": "str"},
     "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "auto"},
+    "video": {"type": "str", "choices": ["none", "vga", "virtio"], "default": "none"},
     "wait": {"type": "bool", "default": True},
     "wait_for": {"type": "str", "choices": ["running", "ip", "port"]},
     "wait_port": {"type": "int"},

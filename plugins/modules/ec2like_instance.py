@@ -171,6 +171,14 @@ options:
     type: str
     choices: [auto, kvm, tcg]
     default: auto
+  video:
+    description:
+      - The graphics card of new instances, of which M(pocket.cloud.ec2like_console) can take a screenshot. Nothing
+        serves it to viewers. The serial console is there in any case.
+      - Used at launch only.
+    type: str
+    choices: [none, vga, virtio]
+    default: none
   wait:
     description: Whether to wait until the instances are ready, with the states V(present), V(running) and V(restarted).
     type: bool

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
-__all__ = ["tail"]
+from .._errors import PocketError
+
+__all__ = ["log", "plain", "tail"]
 
 _READ = 16384
+# libvirt's log daemon begins a new file when one is full, and keeps this many full ones: .0 is the newest of them.
+_KEPT = 3
 # Escape sequences of terminals (CSI, OSC, and the two-character ones), then what else is not printable.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_78=>c]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -26,6 +31,40 @@ def tail(path: Path, lines: int = 20) -> list[str]:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return []
-    plain = _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
-    written = [line.rstrip() for line in plain.split("\n")]
-    return [line for line in written if line][-lines:]
+    return [line for line in plain(text).split("\n") if line][-lines:]
+
+
+def plain(text: str) -> str:
+    """Return `text` without what moves a terminal, and without spaces at the ends of its lines."""
+    shown = _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    return "\n".join(line.rstrip() for line in shown.split("\n"))
+
+
+def log(path: Path) -> tuple[str, float | None]:
+    """Return all that is still kept of the console whose log is `path`, and the time of the last write.
+
+    Nothing and no time where the machine has not run yet.
+    """
+    parts = []
+    written = None
+    for part in [path.with_name(f"{path.name}.{number}") for number in reversed(range(_KEPT))] + [path]:
+        content, modified = _content(part)
+        parts.append(content)
+        written = modified if modified is not None else written
+    return b"".join(parts).decode("utf-8", "replace"), written
+
+
+def _content(path: Path) -> tuple[bytes, float | None]:
+    """Read a regular file, and nothing that a link leads to."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise PocketError(f"Cannot read the console's log {path}: it is not a regular file; remove it")
+            return stream.read(), about.st_mtime
+    except FileNotFoundError:
+        return b"", None
+    except OSError as error:
+        hint = "; run with become: true" if isinstance(error, PermissionError) else ""
+        raise PocketError(f"Cannot read the console's log {path}: {error.strerror or error}{hint}") from error

@@ -171,7 +171,11 @@ def domain_xml(instance: Instance, files: Files, template: Template) -> str:
     add(domain, "on_poweroff", text="destroy")
     add(domain, "on_reboot", text="restart")
     add(domain, "on_crash", text="destroy")
-    _devices(add(domain, "devices"), instance, files)
+    devices = add(domain, "devices")
+    _devices(devices, instance, files)
+    if template.video != "none":
+        # A card and no server: nothing listens, the picture is taken by way of libvirt.
+        add(add(devices, "video"), "model", {"type": template.video})
     return text_of(domain)
 
 

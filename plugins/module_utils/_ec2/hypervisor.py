@@ -11,6 +11,7 @@ from typing import Any
 from .._errors import PocketError
 from .capacity import HostSize
 from .connection import DEFAULT_URI, THREADS
+from .console_calls import ConsoleCalls
 from .domain_xml import (
     METADATA_KEY,
     METADATA_URI,
@@ -34,8 +35,8 @@ _SHUTOFF = 5
 BY_GUEST = "Instance initiated shutdown"
 
 
-class Hypervisor(NetworkCalls):
-    """A libvirt daemon's instances and networks; connected to when first needed."""
+class Hypervisor(NetworkCalls, ConsoleCalls):
+    """A libvirt daemon's instances, their screens, and networks; connected to when first needed."""
 
     _host_name = ""
 

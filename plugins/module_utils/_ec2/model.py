@@ -202,11 +202,11 @@ class Instance:
         }
 
 
-def check_instance_id(instance_id: str) -> str:
+def check_instance_id(instance_id: str, parameter: str = "instance_ids") -> str:
     """Return `instance_id`, or raise InvalidInstanceID.Malformed."""
     if not _INSTANCE_ID.fullmatch(instance_id):
         raise PocketError(
-            f"instance_ids: {instance_id!r} is no instance id; one is 'i-' and 17 hexadecimal digits",
+            f"{parameter}: {instance_id!r} is no instance id; one is 'i-' and 17 hexadecimal digits",
             code="InvalidInstanceID.Malformed",
         )
     return instance_id

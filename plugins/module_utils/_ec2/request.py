@@ -43,6 +43,7 @@ class Template:
     instance_initiated_shutdown_behavior: str | None = None
     restart_policy: str | None = None
     user_data: str | None = field(default=None, repr=False)
+    video: str = "none"
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ class FakeHypervisor(Hypervisor):
         self.given: list[Lease] = []
         self.foreign: dict[str, bool] = {}
         self.interfaces: dict[str, Interface] = {}
+        self.pictures: dict[str, bytes] = {}  # id -> what is on its screen
 
     def _fail(self, what: str, subject: str) -> None:
         self.guard.write(f"{what} {subject}")
@@ -188,6 +189,12 @@ class FakeHypervisor(Hypervisor):
         assert instance_id not in self.running
         del self.domains[instance_id]
         self.at_boot.discard(instance_id)
+
+    def has_screen(self, instance_id: str) -> bool:
+        return "<video>" in self.domains[instance_id]
+
+    def screenshot(self, instance_id: str) -> bytes:
+        return self.pictures[instance_id]
 
     # Networks
 
