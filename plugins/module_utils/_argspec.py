@@ -121,6 +121,7 @@ EC2LIKE_INSTANCE: Spec = {
     "vcpus": {"type": "int"},
     "memory_mib": {"type": "int"},
     "user_data": {"type": "str", "no_log": True},
+    "key_name": {"type": "str", "no_log": False},
     "network": {"type": "str", "default": "pocket"},
     "private_ip_address": {"type": "str"},
     "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "auto"},

@@ -42,8 +42,8 @@ options:
       - What selects the instances meant, as a dictionary of EC2's filter names and values. All names must match, of
         several values of a name any; C(*) and C(?) are wildcards, a backslash takes their meaning off.
       - Known are V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
-        V(launch-index), V(launch-time), V(network), V(network-interface.mac-address), V(private-dns-name),
-        V(private-ip-address), V(reservation-id), V(tag-key) and V(tag:KEY).
+        V(key-name), V(launch-index), V(launch-time), V(network), V(network-interface.mac-address),
+        V(private-dns-name), V(private-ip-address), V(reservation-id), V(tag-key) and V(tag:KEY).
       - By default those instances are meant that have all of O(tags) and O(name). Terminated ones never are.
     type: dict
   name:
@@ -155,6 +155,12 @@ options:
       - Stated otherwise for existing instances, it is put into their seed while they are stopped; see O(allow_stop).
         Whether their guests heed it is theirs; cloud-init reads most of it once for each instance.
     type: str
+  key_name:
+    description:
+      - The key pair, made by M(pocket.cloud.ec2like_key), whose owner new instances let in by ssh, as the user that
+        their image is made for. Their guests need cloud-init.
+      - Used at launch only.
+    type: str
   network:
     description:
       - The libvirt network of new instances, active and with an IPv4 subnet, such as M(pocket.cloud.ec2like_network)
@@ -218,6 +224,7 @@ extends_documentation_fragment:
 seealso:
   - module: pocket.cloud.ec2like_image
   - module: pocket.cloud.ec2like_instance_info
+  - module: pocket.cloud.ec2like_key
   - module: pocket.cloud.ec2like_network
 notes:
   - The ids and addresses of instances that check mode would launch are not known beforehand, so

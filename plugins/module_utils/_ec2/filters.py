@@ -1,7 +1,7 @@
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2's filters on instances: all names must match, of each name any value; C(*) and C(?) are wildcards.
+"""EC2's filters, on instances above all: all names must match, of each any value; C(*) and C(?) are wildcards.
 
 PRIVATE to the collection.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .._errors import PocketError
@@ -27,6 +27,7 @@ FILTERS: dict[str, Callable[[Instance], list[str]]] = {
     "instance-state-code": lambda instance: [str(STATE_CODES[instance.state])],
     "instance-state-name": lambda instance: [instance.state],
     "instance-type": lambda instance: [instance.instance_type] if instance.instance_type else [],
+    "key-name": lambda instance: [instance.key_name] if instance.key_name else [],
     "launch-index": lambda instance: [str(instance.ami_launch_index)],
     "launch-time": lambda instance: [instance.launch_time],
     "network": lambda instance: [interface.network for interface in instance.interfaces],
@@ -39,12 +40,14 @@ FILTERS: dict[str, Callable[[Instance], list[str]]] = {
 _TAG = "tag:"
 
 
-def check_filters(filters: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
+def check_filters(
+    filters: Mapping[str, Any] | None, known: Collection[str] = FILTERS.keys()
+) -> dict[str, tuple[str, ...]]:
     """Return `filters` in one form; raises InvalidParameterValue for an unknown name or a value of no text."""
     checked = {}
     for name, given in (filters or {}).items():
-        if name not in FILTERS and not (name.startswith(_TAG) and len(name) > len(_TAG)):
-            raise PocketError(_unknown(name), code="InvalidParameterValue")
+        if name not in known and not (name.startswith(_TAG) and len(name) > len(_TAG)):
+            raise PocketError(_unknown(name, known), code="InvalidParameterValue")
         values = list(given) if isinstance(given, (list, tuple)) else [given]
         if not values or any(isinstance(value, (dict, list, tuple)) or value is None for value in values):
             raise PocketError(
@@ -55,24 +58,24 @@ def check_filters(filters: Mapping[str, Any] | None) -> dict[str, tuple[str, ...
     return checked
 
 
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, [*FILTERS, _TAG], n=1)
+def _unknown(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, [*known, _TAG], n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"filters: {name!r} is unknown; {hint}known are {', '.join(FILTERS)} and tag:KEY"
+    return f"filters: {name!r} is unknown; {hint}known are {', '.join(known)} and tag:KEY"
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def matches(instance: Instance, filters: Filters) -> bool:
-    """Whether `instance` is one of those that `filters` select."""
+def matches(thing: Any, filters: Filters, known: Mapping[str, Callable[[Any], list[str]]] = FILTERS) -> bool:
+    """Whether `thing`, an instance unless `known` has filters of another kind, is one of those that they select."""
     for name, patterns in filters.items():
         if name.startswith(_TAG):
             key = name[len(_TAG) :]
-            values = [instance.tags[key]] if key in instance.tags else []
+            values = [thing.tags[key]] if key in thing.tags else []
         else:
-            values = FILTERS[name](instance)
+            values = known[name](thing)
         if not any(_pattern(pattern).fullmatch(value) for pattern in patterns for value in values):
             return False
     return True

@@ -16,6 +16,7 @@ from .._runner import Task
 from .changes import Change
 from .hypervisor import Hypervisor
 from .images import Image
+from .key_task import key_pairs
 from .lifecycle import Failure, Lifecycle
 from .model import LAUNCHED, LAUNCHING, Instance
 from .parameters import readiness_of, request_of
@@ -92,6 +93,7 @@ class InstanceTask(Task[Current]):
             ),
             image=self._image() if may_launch else None,
             own_types=self._store.instance_types() if may_launch else {},
+            key_pairs=key_pairs(self._store) if self._request.template.key_name is not None else {},
             accel=self._acceleration() if may_launch else "tcg",
             capacity=self._store.capacity(self._hypervisor.host_size()) if self._request.state in _MAY_START else None,
             token=self._token(),

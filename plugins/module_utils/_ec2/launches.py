@@ -31,6 +31,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     template = request.template
     image = _image(current, template)
     network = active_network(template.network, current)
+    _check_key(current, template)
     vcpus, memory_mib = size_of(current, template)
     addresses = _addresses(current, network, template, missing)
     launches = []
@@ -52,6 +53,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             termination_protection=bool(template.termination_protection),
             shutdown_behavior=template.instance_initiated_shutdown_behavior or "stop",
             restart_policy=template.restart_policy or "running",
+            key_name=template.key_name,
         )
         launches.append(Launch(instance, image, template))
     check_selection(launches[0].instance.with_state("running"), request)
@@ -90,6 +92,16 @@ def _image(current: Current, template: Template) -> Image:
             code="MissingParameter",
         )
     return current.image
+
+
+def _check_key(current: Current, template: Template) -> None:
+    if template.key_name is not None and template.key_name not in current.key_pairs:
+        known = ", ".join(current.key_pairs) or "none"
+        raise PocketError(
+            f"key_name: there is no key pair {template.key_name!r} in the store (there are: {known}); import or create "
+            "it with ec2like_key",
+            code="InvalidKeyPair.NotFound",
+        )
 
 
 def size_of(current: Current, template: Template) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from . import images, seed
 from .changes import HIBERNATED, Change
 from .domain_xml import Files
 from .hypervisor import THREADS, Hypervisor
+from .key_task import authorized_keys
 from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
 from .networks import Host
 from .request import Launch
@@ -90,7 +91,8 @@ class Lifecycle:
         self._write_seed(files, instance, launch.template.user_data)
 
     def _write_seed(self, files: Files, instance: Instance, user_data: str | None) -> None:
-        seed.build(files.seed, instance.instance_id, instance.instance_id, user_data)
+        name = instance.instance_id
+        seed.build(files.seed, name, name, user_data, public_keys=authorized_keys(self._store, instance.key_name))
 
     def _start_launched(self, instance: Instance) -> None:
         self._hypervisor.start(instance)

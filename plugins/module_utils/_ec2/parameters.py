@@ -13,6 +13,7 @@ from typing import Any
 
 from .._errors import PocketError
 from .filters import check_filters
+from .keys import check_key_name
 from .model import check_instance_id, check_tags
 from .request import Drawn, Request, Template
 from .tokens import check_client_token
@@ -111,6 +112,8 @@ def _template(params: Mapping[str, Any]) -> Template:
         size = len(user_data.encode(errors="surrogateescape"))
         if size > _USER_DATA_LIMIT:
             raise _bad(f"user_data: {size} bytes are too many; EC2's limit is {_USER_DATA_LIMIT} bytes (16 KiB)")
+    if params["key_name"] is not None:
+        check_key_name(params["key_name"], "key_name")
     return Template(**{one.name: params[one.name] for one in fields(Template)})
 
 

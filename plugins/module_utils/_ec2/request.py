@@ -13,6 +13,7 @@ from .._errors import PocketError
 from .capacity import Capacity
 from .filters import Filters
 from .images import Image
+from .keys import KeyPair
 from .model import Instance
 from .networks import Lease, Network
 
@@ -43,6 +44,7 @@ class Template:
     instance_initiated_shutdown_behavior: str | None = None
     restart_policy: str | None = None
     user_data: str | None = field(default=None, repr=False)
+    key_name: str | None = None
     video: str = "none"
 
 
@@ -88,6 +90,7 @@ class Current:
     :param instances: all of ours on the host, the oldest first, with the remains of runs that died.
     :param terminated: the terminated instances that are still known.
     :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
+    :param key_pairs: those of the store, by name; read only where one was stated.
     :param accel: C(kvm) or C(tcg): what new instances run on.
     :param capacity: what the host has room for, none where nothing is to be started.
     :param token: the record of the request's client token, if it was used before.
@@ -99,6 +102,7 @@ class Current:
     leases: tuple[Lease, ...] = ()
     image: Image | PocketError | None = None
     own_types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    key_pairs: Mapping[str, KeyPair] = field(default_factory=dict)
     accel: str = "tcg"
     capacity: Capacity | None = None
     token: Mapping[str, Any] | None = None

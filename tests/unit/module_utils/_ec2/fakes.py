@@ -22,6 +22,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import images, lifecycle, seed
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.database import Database, Records
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import (
     Files,
     domain_xml,
@@ -282,6 +283,22 @@ class FakeUplinks(Uplinks):
         super().write_hook(network, text)
 
 
+class GuardedRecords(Records):
+    """Records whose writes are counted."""
+
+    def __init__(self, guard: Guard, database: Database, kind: str) -> None:
+        super().__init__(database, kind)
+        self.guard = guard
+
+    def put(self, identity: str, record: Mapping[str, Any]) -> None:
+        self.guard.write(f"put {identity}")
+        super().put(identity, record)
+
+    def delete(self, identity: str) -> None:
+        self.guard.write(f"delete {identity}")
+        super().delete(identity)
+
+
 class GuardedStore(Store):
     """A store whose writes are counted. In check mode not even its lock may be taken."""
 
@@ -295,6 +312,9 @@ class GuardedStore(Store):
         with super().lock(timeout):
             yield
 
+    def records(self, kind: str) -> GuardedRecords:
+        return GuardedRecords(self.guard, self._database, kind)
+
     def bury(self, record: Mapping[str, Any], when: datetime) -> None:
         self.guard.write(f"bury {record['instance_id']}")
         super().bury(record, when)
@@ -307,6 +327,7 @@ class KvmHost:
         self.guard = Guard()
         self.hypervisor = FakeHypervisor(self.guard)
         self.store = GuardedStore(self.guard, place / "store")
+        self.seeds: dict[str, dict[str, Any]] = {}  # id -> what else than user data its guest is told
         self.uplinks = FakeUplinks(self.guard, place / "hooks" / "network.d")
         self.hypervisor.interfaces = self.uplinks.found
         self._fake_files(monkeypatch)
@@ -334,8 +355,9 @@ class KvmHost:
         def overlay(image: Image, path: Any, **_more: Any) -> None:
             write("overlay", path, image.image_id)
 
-        def build(path: Any, instance_id: str, hostname: str, user_data: str | None = None, **_more: Any) -> None:
+        def build(path: Any, instance_id: str, hostname: str, user_data: str | None = None, **more: Any) -> None:
             write("seed", path, user_data or "")
+            self.seeds[instance_id] = more
 
         monkeypatch.setattr(images, "create_overlay", overlay)
         monkeypatch.setattr(seed, "build", build)
