@@ -44,7 +44,7 @@ class InstanceInfoTask(InfoTask[Known]):
 
     def read(self) -> Known:
         there = self._hypervisor.instances()
-        active = {network.name for network in self._hypervisor.networks() if network.active} if there else set()
+        active = self._hypervisor.active_networks() if there else set()
         used = sorted({interface.network for instance in there for interface in instance.interfaces} & active)
         leases = [lease for name in used for lease in self._hypervisor.leases(name)]
         since = datetime.now(timezone.utc) - VISIBLE

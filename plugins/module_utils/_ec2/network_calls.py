@@ -34,6 +34,12 @@ class NetworkCalls(Connection):
             live_xml=network.XMLDesc() if active else None,
         )
 
+    def active_networks(self) -> set[str]:
+        """Return the names of the networks that are active."""
+        connection = self._connection
+        with self._attempt(f"list the active networks of {self.uri}"):
+            return {network.name() for network in connection.listAllNetworks() if network.isActive()}
+
     def leases(self, name: str) -> list[Lease]:
         """Return the leases of the network `name` that have not expired; none where libvirt does not serve DHCP."""
         connection = self._connection

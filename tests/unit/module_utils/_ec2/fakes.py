@@ -202,6 +202,9 @@ class FakeHypervisor(Hypervisor):
     def networks(self) -> list[Network]:
         return sorted(self.nets.values(), key=lambda network: network.name)
 
+    def active_networks(self) -> set[str]:
+        return {network.name for network in self.nets.values() if network.active}
+
     def leases(self, name: str) -> list[Lease]:
         return list(self.given)
 
