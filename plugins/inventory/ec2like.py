@@ -155,6 +155,7 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/ec2like
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -169,6 +170,7 @@ from ansible_collections.pocket.cloud.plugins.plugin_utils._ask import ask_all
 from ansible_collections.pocket.cloud.plugins.plugin_utils._inventory_names import check_hostnames, inventory_names
 from ansible_collections.pocket.cloud.plugins.plugin_utils._kvm_hosts import KvmHost, kvm_hosts
 
+_PATH = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*", re.ASCII)
 _STATES = ("instance-state-name", "instance-state-code")
 
 
@@ -245,8 +247,21 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._construct(name, {**known, **variables})
 
     def _inventory(self) -> InventoryData:
-        assert self.inventory is not None  # noqa: S101  # parse() has set it
+        if self.inventory is None:
+            raise AssertionError("parse() sets it first")
         return self.inventory
+
+    def _compose(self, template: Any, variables: Any, *more: Any) -> Any:
+        """Evaluate an expression; one that only names a value is looked up, for compiling it takes most of the time."""
+        if isinstance(template, str) and _PATH.fullmatch(template) and not self.get_option("use_extra_vars"):
+            value = variables
+            for word in template.split("."):
+                if not isinstance(value, Mapping) or hasattr(value, word) or word not in value:
+                    break
+                value = value[word]
+            else:
+                return value
+        return super()._compose(template, variables, *more)
 
     def _construct(self, name: str, variables: dict[str, Any]) -> None:
         strict = self.get_option("strict")

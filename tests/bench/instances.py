@@ -1,0 +1,278 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long instances take, on a private host with a real libvirtd: beside what libvirt itself needs for as many.
+
+What is compared are whole processes on the target, by its own Python; plays are compared with plays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / ".cache" / "collections"))
+
+from ansible_collections.pocket.cloud.tests.bench.instances_definition import definition
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import SMALL, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import (
+    COLLECTIONS,
+    PYTHON,
+    Host,
+    arguments,
+    why_not,
+)
+from ansible_collections.pocket.cloud.tests.unit.many_instances import many, write_host
+
+HERE = Path(__file__).parent
+PEERS = ROOT / ".cache" / "bench" / "collections"
+GUEST = Path(os.environ.get("POCKET_CLOUD_CACHE") or Path.home() / ".cache" / "pocket-cloud") / "guest.qcow2"
+REPEATS = 3
+FORTY = 40
+STORE = "/var/lib/pocket-cloud"
+WEB = {"pool": "web"}
+
+
+class Measured(NamedTuple):
+    """A whole process: its seconds, its peak memory in MiB, what it printed."""
+
+    seconds: float
+    memory_mib: float
+    output: str
+
+
+class Bench:
+    """The host, and what is timed on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.host = Host(directory)
+        self.host.start_libvirt()
+
+    def measure(self, *command: Any, text: str = "", timeout: float = 900) -> Measured:
+        """Run a process on the host to its end."""
+        done = self.host.run([PYTHON, HERE / "measured.py", *map(str, command)], text=text, timeout=timeout)
+        found = json.loads(done.stdout)
+        assert found["status"] == 0, f"{command} failed: {found['output'][:2000]} {done.stderr[-2000:]}"
+        return Measured(found["seconds"], found["memory_mib"], found["output"])
+
+    def module(self, module: str, *alterations: str, **params: Any) -> Measured:
+        """Run a module, altered as a measurement needs it."""
+        done = self.measure(
+            PYTHON, HERE / "altered.py", module, *alterations, text=arguments({"store": STORE, **params})
+        )
+        assert not json.loads(done.output).get("failed"), done.output[:2000]
+        return done
+
+    def instances(self, *alterations: str, **params: Any) -> Measured:
+        stated = {"image_id": "guest", "accel": "tcg", "wait": False, "tags": WEB, **SMALL, **params}
+        return self.module("ec2like_instance", *alterations, **stated)
+
+    def floor(self, *words: Any, text: str = "") -> Measured:
+        return self.measure(PYTHON, HERE / "instances_floor.py", *words, text=text)
+
+    @contextmanager
+    def network_and_image(self, image: Path) -> Iterator[None]:
+        self.module("ec2like_network")
+        self.module("ec2like_image", name="guest", path=str(image))
+        yield
+        self.instances(state="terminated")
+        self.module("ec2like_image", name="guest", state="absent")
+        self.module("ec2like_network", state="absent")
+
+    def ansible(self, program: str, *words: Any) -> Measured:
+        """Run one of Ansible's programs on the host, for the host."""
+        settings = {
+            "ANSIBLE_COLLECTIONS_PATH": f"{COLLECTIONS}:{PEERS}",
+            "ANSIBLE_HOME": self.directory / "ansible",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        }
+        env = ["env", *(f"{name}={value}" for name, value in settings.items()), sys.executable]
+        return self.measure(*env, Path(sys.executable).with_name(program), *words)
+
+    def play(self, *tasks: dict[str, Any]) -> Measured:
+        book = self.directory / "play.yml"
+        book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": list(tasks)}]))
+        variables = json.dumps({"ansible_python_interpreter": PYTHON})
+        return self.ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", variables, book)
+
+
+# What is printed
+
+
+def report(what: str, ours: list[float], theirs: list[float], limit: float) -> None:
+    """One line: both medians, the median of the pairs' ratios, and whether it is within its limit."""
+    ratio = median(one / other for one, other in zip(ours, theirs))
+    verdict = "met" if ratio <= limit else "MISSED"
+    print(
+        f"{what:58} {median(ours):8.2f} s {median(theirs):8.2f} s {ratio:6.2f} (at most {limit:.2f}: {verdict})",
+        flush=True,
+    )
+
+
+def beyond(what: str, ours: list[float], floor: list[float], limit: float) -> None:
+    """One line: both medians, the median of the pairs' differences, and whether it is within its limit."""
+    more = median(one - other for one, other in zip(ours, floor))
+    verdict = "met" if more <= limit else "MISSED"
+    print(
+        f"{what:58} {median(ours):8.2f} s {median(floor):8.2f} s  +{more:.2f} s (at most {limit:.2f} s: {verdict})",
+        flush=True,
+    )
+
+
+# The figures
+
+
+def control_plane(bench: Bench) -> None:
+    """Create and terminate 40, guests paused, beside libvirt alone and beside a play with loops."""
+    with bench.network_and_image(idle_image(bench.directory)):
+        (image,) = bench.host.path(f"{STORE}/images").glob("*.*")
+        overlays = Path(STORE) / "floor"
+        bench.instances("unstarted", exact_count=1)
+        (name,) = bench.host.virsh("list", "--name", "--all").split()
+        text = bench.host.virsh("dumpxml", "--inactive", name)
+        bench.instances(state="terminated")
+        made, ended, least_made, least_ended = [], [], [], []
+        for _repeat in range(REPEATS):
+            base = f"{STORE}/images/{image.name}"
+            least_made.append(bench.floor("create", base, overlays, FORTY, text=text).seconds)
+            least_ended.append(bench.floor("destroy", overlays).seconds)
+            made.append(bench.instances("paused", "unpaced", exact_count=FORTY).seconds)
+            ended.append(bench.instances(state="terminated").seconds)
+        report("40 instances, paused, beside libvirt alone", made, least_made, 1.25)
+        report("terminating 40 running ones, beside libvirt alone", ended, least_ended, 1.25)
+        if PEERS.is_dir():
+            loops = peer(bench, f"{STORE}/images/{image.name}", text)
+            play = our_play(bench)
+            report("a play for 40, beside one that loops over community.libvirt", [play], [loops], 0.2)
+
+
+def our_play(bench: Bench) -> float:
+    stated = {"store": STORE, "image_id": "guest", "accel": "tcg", "wait": False, "tags": WEB, **SMALL}
+    # As the module is sent, its guests run; on an idle image they do nothing, so their pace is the only difference.
+    seconds = bench.play({"name": "Forty", "pocket.cloud.ec2like_instance": {**stated, "exact_count": FORTY}}).seconds
+    bench.instances(state="terminated")
+    return seconds
+
+
+def peer(bench: Bench, image: str, text: str) -> float:
+    """The seconds of a play that makes as many machines with community.libvirt, one after the other."""
+    place = Path(STORE) / "floor"
+    names = [f"floor-{number}" for number in range(FORTY)]
+    definitions = [definition(text, place / f"{number}.qcow2", number) for number in range(FORTY)]
+    overlay = "qemu-img create -q -f qcow2 -F raw -b {image} {place}/{{{{ item }}}}.qcow2"
+    seconds = bench.play(
+        {
+            "name": "Overlays",
+            "ansible.builtin.command": overlay.format(image=image, place=place),
+            "loop": list(range(FORTY)),
+        },
+        {
+            "name": "Define",
+            "community.libvirt.virt": {"command": "define", "xml": "{{ item }}"},
+            "loop": definitions,
+        },
+        {"name": "Start", "community.libvirt.virt": {"name": "{{ item }}", "state": "running"}, "loop": names},
+    ).seconds
+    bench.floor("destroy", place)
+    return seconds
+
+
+def boot(bench: Bench) -> None:
+    """Launch 40 until each answers, beside the best pace of those tried by hand."""
+    with bench.network_and_image(GUEST):
+        by_hand = {}
+        for pace in (2, 3, 4, 5):
+            bench.instances("unstarted", exact_count=FORTY)
+            by_hand[pace] = max(json.loads(bench.floor("boot", 80, pace).output))
+            bench.instances(state="terminated")
+            print(f"  by hand, {pace} booting at a time: {by_hand[pace]:.1f} s", flush=True)
+        ours = bench.instances(exact_count=FORTY, wait=True, wait_port=80, wait_timeout=600).seconds
+        report("40 guests that answer, beside the best pace by hand", [ours], [min(by_hand.values())], 1.1)
+
+
+def unchanged(bench: Bench) -> None:
+    """A task that changes nothing over 200 instances, beside a task that does nothing at all."""
+    with bench.network_and_image(idle_image(bench.directory)):
+        stated = {"store": STORE, "image_id": "guest", "accel": "tcg", "wait": False, "tags": WEB, **SMALL}
+        bench.instances("unstarted", exact_count=200)
+        task = {"name": "As it is", "pocket.cloud.ec2like_instance": {**stated, "exact_count": 200}}
+        ours, floor = [], []
+        for _repeat in range(REPEATS):
+            floor.append(bench.play({"name": "Nothing", "ansible.builtin.ping": {}}).seconds)
+            done = bench.play(task)
+            assert "changed=0" in done.output
+            ours.append(done.seconds)
+        beyond("nothing to change over 200, beyond a task that does nothing", ours, floor, 2.0)
+
+
+def information(bench: Bench) -> None:
+    """ec2like_instance_info over more and more domains of libvirt's test driver."""
+    for count in (250, 500, 1000, 2000):
+        uri = write_host(bench.directory / f"host-{count}.xml", many(count))
+        runs = [bench.module("ec2like_instance_info", uri=uri) for _repeat in range(REPEATS)]
+        assert len(json.loads(runs[0].output)["instances"]) == count
+        seconds, memory = median(run.seconds for run in runs), max(run.memory_mib for run in runs)
+        limit = f" (1 s: {verdict(seconds, 1)}; 150 MiB: {verdict(memory, 150)})" if count == 1000 else ""
+        each = seconds / count * 1e3
+        print(
+            f"info over {count:5,} domains: {seconds:5.2f} s, {each:4.2f} ms each, {memory:3.0f} MiB{limit}", flush=True
+        )
+
+
+def verdict(value: float, limit: float) -> str:
+    return "met" if value < limit else "MISSED"
+
+
+def inventory(bench: Bench) -> None:
+    """ansible-inventory over 1,000 instances, beside one over nothing."""
+    (bench.directory / "empty.yml").write_text("all: {}\n")
+    uri = write_host(bench.directory / "host.xml", many(1112))  # every tenth is stopped
+    config = {"plugin": "pocket.cloud.ec2like", "hosts": [{"name": "here", "uri": uri, "store": STORE}]}
+    grouped = {**config, "keyed_groups": [{"key": "tags.pool", "prefix": "pool"}]}
+    ours, floor = [], []
+    (bench.directory / "a.ec2like.yml").write_text(json.dumps(grouped))
+    for _repeat in range(REPEATS):
+        floor.append(bench.ansible("ansible-inventory", "-i", bench.directory / "empty.yml", "--list").seconds)
+        listed = bench.ansible("ansible-inventory", "-i", bench.directory / "a.ec2like.yml", "--list")
+        assert len(json.loads(listed.output)["_meta"]["hostvars"]) == 1001
+        ours.append(listed.seconds)
+    beyond("an inventory of 1,000 instances, beyond an empty one", ours, floor, 1.5)
+
+
+FIGURES: dict[str, Callable[[Bench], None]] = {
+    "info": information,
+    "inventory": inventory,
+    "unchanged": unchanged,
+    "control": control_plane,
+    "boot": boot,
+}
+
+
+def main() -> None:
+    if reason := why_not():
+        sys.exit(f"bench: {reason}")
+    for name in sys.argv[1:]:
+        if name not in FIGURES:
+            sys.exit(f"bench: there is no figure {name}; there are {', '.join(FIGURES)}")
+    print(f"{'whole processes, medians':58} {'ours':>10} {'theirs':>10}  ratio", flush=True)
+    for name in sys.argv[1:] or FIGURES:
+        with tempfile.TemporaryDirectory(prefix="pocket-cloud-bench.") as directory:
+            bench = Bench(Path(directory))
+            try:
+                FIGURES[name](bench)
+            finally:
+                bench.host.close()
+
+
+if __name__ == "__main__":
+    main()
