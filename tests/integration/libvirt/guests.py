@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,16 @@ class Cloud:
     def domains(self, *options: str) -> set[str]:
         return set(self.host.virsh("list", "--name", *(options or ("--all",))).split())
 
+    def definitions(self) -> list[str]:
+        """libvirt's own files that define the domains."""
+        return [path.read_text() for path in self.host.path("/etc/libvirt/qemu").glob("i-*.xml")]
+
+    def tombstones(self) -> set[str]:
+        """The instances that the register has as terminated."""
+        database = self.host.path(self.store) / "state.sqlite"
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return {row[0] for row in connection.execute("SELECT instance_id FROM tombstones")}
+
     def reservations(self) -> dict[str, str]:
         """The names and addresses in libvirt's own description of the network, live and at the next start."""
         found = []
@@ -105,10 +118,23 @@ class Cloud:
         files = self.files()
         assert set(files) == domains
         assert all({"disk.qcow2", "seed.iso"} <= names for names in files.values())
-        for domain in domains:
-            assert 'phase="launched"' in self.host.virsh("dumpxml", "--inactive", domain)
+        definitions = self.definitions()
+        assert len(definitions) == count
+        assert all('phase="launched"' in text for text in definitions)
 
     def assert_nothing_left(self) -> None:
         self.assert_whole(0)
         guests = self.host.run(["sh", "-c", "ls -d /run/libvirt/qemu/i-* 2>/dev/null"], check=False).stdout
         assert guests == ""
+
+
+def clean_cloud(host: Host, store: str, image: Path) -> Iterator[Cloud]:
+    """A cloud that must be left empty; what the test left of its instances is taken away."""
+    made = Cloud(host, store, image)
+    yield made
+    ids = sorted(made.domains())
+    made.run(
+        state="terminated", instance_ids=[one for one in ids if one.startswith("i-")], termination_protection=False
+    )
+    made.assert_nothing_left()
+    host.ok("ec2like_network", store=store, state="absent")

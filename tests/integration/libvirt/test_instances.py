@@ -14,7 +14,7 @@ from typing import Any
 import ansible
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import MODULES, PYTHON, Host, arguments
 
 WEB = {"pool": "web"}
@@ -30,15 +30,6 @@ def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
 def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
     """Where machines run, but nothing in them."""
     yield from clean_cloud(host, store, idle_image(tmp_path))
-
-
-def clean_cloud(host: Host, store: str, image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, image)
-    yield made
-    ids = sorted(made.domains())
-    made.run(state="terminated", instance_ids=[one for one in ids if one.startswith("i-")])
-    made.assert_nothing_left()
-    host.ok("ec2like_network", store=store, state="absent")
 
 
 def test_the_whole_life_of_three_instances(cloud: Cloud) -> None:
