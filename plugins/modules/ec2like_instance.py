@@ -78,7 +78,8 @@ options:
       - Room is what the host's operator lets instances have of its memory and processors, by the file
         C(capacity.json) in the O(store) with C(memory_overcommit) (times the host's memory, by default 1.0),
         C(memory_reserved_mib) (kept for the host, by default 256) and C(vcpus_per_cpu) (by default any number).
-        It binds every launch and every start; more is the error C(InsufficientInstanceCapacity).
+        It binds every launch and every start; more is the error C(InsufficientInstanceCapacity). C(boots_at_once) in
+        the same file is how many emulated guests boot at a time, by default three for every two processors.
     type: int
   client_token:
     description:

@@ -17,13 +17,17 @@ __all__ = ["log", "plain", "tail"]
 _READ = 16384
 # libvirt's log daemon begins a new file when one is full, and keeps this many full ones: .0 is the newest of them.
 _KEPT = 3
+_PANIC = "Kernel panic - not syncing"
 # Escape sequences of terminals (CSI, OSC, and the two-character ones), then what else is not printable.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_78=>c]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def tail(path: Path, lines: int = 20) -> list[str]:
-    """Return the last lines with something on them; none where there is no such file yet."""
+    """Return the last lines with something on them; none where there is no such file yet.
+
+    Where a kernel panicked further up, its word on why comes first: what it prints after that is long.
+    """
     try:
         with open(path, "rb") as stream:
             size = stream.seek(0, os.SEEK_END)
@@ -31,7 +35,10 @@ def tail(path: Path, lines: int = 20) -> list[str]:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [line for line in plain(text).split("\n") if line][-lines:]
+    written = [line for line in plain(text).split("\n") if line]
+    last = written[-lines:]
+    panics = [line for line in written[:-lines] if _PANIC in line]
+    return last if any(_PANIC in line for line in last) else [*panics[-1:], *last]
 
 
 def plain(text: str) -> str:

@@ -87,6 +87,11 @@ class Hypervisor(NetworkCalls, ConsoleCalls):
         with self._attempt(f"look at the instance {instance_id}"):
             return bool(self._domain(instance_id).isActive())
 
+    def cpu_seconds(self, instance_id: str) -> float:
+        """Return how much of the host's processors the machine has used; 0 where it has none."""
+        with self._attempt(f"look at the instance {instance_id}"):
+            return float(self._domain(instance_id).info()[4]) / 1e9
+
     def arp_addresses(self, instance_id: str) -> list[str]:
         """Return the addresses that this host's neighbour table has for the instance's MAC address."""
         source = self._libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP

@@ -13,6 +13,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
+from .capacity import Capacity
 from .changes import Change
 from .hypervisor import Hypervisor
 from .images import Image
@@ -75,6 +76,13 @@ class InstanceTask(Task[Current]):
     def undisturbed(self) -> AbstractContextManager[Any]:
         return self._store.undisturbed()
 
+    def _capacity(self) -> Capacity | None:
+        if self._request.state not in _MAY_START:
+            return None
+        capacity = self._store.capacity(self._hypervisor.host_size())
+        self._lifecycle.boots_at_once = capacity.boots_at_once
+        return capacity
+
     def read(self) -> Current:
         instances = tuple(self._hypervisor.instances())
         networks = tuple(self._hypervisor.networks())
@@ -95,7 +103,7 @@ class InstanceTask(Task[Current]):
             own_types=self._store.instance_types() if may_launch else {},
             key_pairs=key_pairs(self._store) if self._request.template.key_name is not None else {},
             accel=self._acceleration() if may_launch else "tcg",
-            capacity=self._store.capacity(self._hypervisor.host_size()) if self._request.state in _MAY_START else None,
+            capacity=self._capacity(),
             token=self._token(),
         )
 

@@ -35,10 +35,10 @@ __all__ = ["Failure", "Lifecycle"]
 
 Item = TypeVar("Item")
 
-# How many guests boot at a time where the host emulates the processor. On 2 cores 3 to 4 were the quickest for 40.
-BOOTING = 3
 # Seconds after which a guest that has not asked for its address no longer holds up the next boot.
 BOOT_PATIENCE = 30.0
+# Seconds over which a machine that used less than a tenth of a processor is not booting: there is nothing in it.
+IDLE_SPAN = 1.0
 # Seconds between two presses of the power button: a guest that is still booting hears none.
 PRESS_INTERVAL = 5.0
 
@@ -58,6 +58,7 @@ class Lifecycle:
         self._hypervisor = hypervisor
         self._store = store
         self._threads = threads
+        self.boots_at_once = 3  # the operator's policy may say otherwise
 
     # Launch
 
@@ -225,7 +226,7 @@ class Lifecycle:
         With one to spare nobody waits: the next one starts when a guest has asked for its address.
         """
         paced = [instance for instance in instances if instance.accel == "tcg"]
-        if len(paced) <= BOOTING:
+        if len(paced) <= self.boots_at_once:
             return self._each(instances, lambda instance: instance.instance_id, start)
         waiting = len(instances)
         guard = Lock()
@@ -236,12 +237,24 @@ class Lifecycle:
             start(instance)
             with guard:
                 waiting -= 1
-            deadline = time.monotonic() + BOOT_PATIENCE
-            while waiting > 0 and time.monotonic() < deadline and self._leases(instance) == before:
-                time.sleep(0.2)
+            self._wait_for_boot(instance, before, lambda: waiting > 0)
 
-        pacer = Lifecycle(self._hypervisor, self._store, min(BOOTING, self._threads))
+        pacer = Lifecycle(self._hypervisor, self._store, min(self.boots_at_once, self._threads))
         return pacer._each(instances, lambda instance: instance.instance_id, paced_start)
+
+    def _wait_for_boot(self, instance: Instance, before: list[int], matters: Callable[[], bool]) -> None:
+        """Wait until the guest has asked for its address, or its machine has nothing to do, or patience ends."""
+        now = since = time.monotonic()
+        deadline = now + BOOT_PATIENCE
+        used = self._hypervisor.cpu_seconds(instance.instance_id)
+        while matters() and now < deadline and self._leases(instance) == before:
+            time.sleep(0.2)
+            now = time.monotonic()
+            if now - since >= IDLE_SPAN:
+                then, used = used, self._hypervisor.cpu_seconds(instance.instance_id)
+                if used - then < (now - since) / 10:
+                    return
+                since = now
 
     def _leases(self, instance: Instance) -> list[int]:
         leases = self._hypervisor.leases(instance.network)

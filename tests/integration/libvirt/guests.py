@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -91,9 +89,9 @@ class Cloud:
 
     def tombstones(self) -> set[str]:
         """The instances that the register has as terminated."""
-        database = self.host.path(self.store) / "state.sqlite"
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return {row[0] for row in connection.execute("SELECT instance_id FROM tombstones")}
+        query = "import sqlite3, sys; print(*[row[0] for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2])])"
+        words = [f"{self.store}/state.sqlite", "SELECT instance_id FROM tombstones"]
+        return set(self.host.run([PYTHON, "-c", query, *words]).stdout.split())
 
     def reservations(self) -> dict[str, str]:
         """The names and addresses in libvirt's own description of the network, live and at the next start."""

@@ -57,6 +57,7 @@ def test_the_operator_says_how_much_instances_may_have(desk: Desk) -> None:
         ("{", "not valid JSON"),
         ('{"memory": 1}', "'memory'"),
         ('{"vcpus_per_cpu": 0}', "vcpus_per_cpu: 0"),
+        ('{"boots_at_once": "3"}', "boots_at_once: '3'"),
     ):
         policy.write_text(text)
         assert said in desk.refuse(count=1)["msg"]

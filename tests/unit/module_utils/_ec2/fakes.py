@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -178,6 +179,9 @@ class FakeHypervisor(Hypervisor):
         self._at_boot(instance, instance.restart_policy == "always")
         self.running.discard(instance.instance_id)
         self.hibernated.add(instance.instance_id)
+
+    def cpu_seconds(self, instance_id: str) -> float:
+        return time.monotonic()  # as busy as can be
 
     def host_name(self) -> str:
         return "kvm1"

@@ -24,6 +24,15 @@ def test_the_last_lines_without_what_moves_a_terminal(tmp_path: Path) -> None:
     assert len(tail(path)) == 20
 
 
+def test_why_a_kernel_panicked_is_told_though_its_trace_is_long(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    why = "[ 1.9] Kernel panic - not syncing: VFS: Unable to mount root fs"
+    path.write_text("\n".join(["booting", why, *(f"trace {number}" for number in range(40))]))
+    assert tail(path, 3) == [why, "trace 37", "trace 38", "trace 39"]
+    path.write_text(f"booting\n{why}\nend\n")
+    assert tail(path, 2) == [why, "end"]
+
+
 @pytest.mark.parametrize("name", ["missing", "."])
 def test_no_console_is_no_lines(tmp_path: Path, name: str) -> None:
     assert tail(tmp_path / name) == []

@@ -16,6 +16,8 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Ins
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, KvmHost
 from ansible_collections.pocket.cloud.tests.unit.support import execute
 
+BOOTING = 3
+
 
 class Guests:
     """Takes the place of starting: a guest asks for its address a moment after its start, if it ever does."""
@@ -63,7 +65,7 @@ def test_emulated_guests_boot_a_few_at_a_time(host: KvmHost, monkeypatch: pytest
     monkeypatch.setattr(host.hypervisor, "start", guests)
     assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
     assert {one.state for one in host.hypervisor.instances()} == {"running"}
-    assert 1 <= guests.most <= lifecycle.BOOTING
+    assert 1 <= guests.most <= BOOTING
 
 
 def test_few_or_accelerated_guests_are_not_held_up(host: KvmHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +73,7 @@ def test_few_or_accelerated_guests_are_not_held_up(host: KvmHost, monkeypatch: p
     monkeypatch.setattr(host.hypervisor, "start", Guests(host, silent=True))
     begun = time.monotonic()
     assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
-    few = [replace(one, accel="tcg") for one in instances[: lifecycle.BOOTING]]
+    few = [replace(one, accel="tcg") for one in instances[:BOOTING]]
     host.hypervisor.running.clear()
     assert Lifecycle(host.hypervisor, host.store, threads=4).start(few) == []
     assert time.monotonic() - begun < 5
@@ -85,6 +87,18 @@ def test_a_guest_that_never_speaks_does_not_hold_up_the_others_for_ever(
     monkeypatch.setattr(host.hypervisor, "start", Guests(host, silent=True))
     assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
     assert {one.state for one in host.hypervisor.instances()} == {"running"}
+
+
+def test_a_machine_with_nothing_to_do_does_not_hold_up_the_others(
+    host: KvmHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instances = stopped(host, 5, "tcg")
+    monkeypatch.setattr(lifecycle, "IDLE_SPAN", 0.1)
+    monkeypatch.setattr(host.hypervisor, "start", Guests(host, silent=True))
+    monkeypatch.setattr(host.hypervisor, "cpu_seconds", lambda _instance_id: 1.5)
+    begun = time.monotonic()
+    assert Lifecycle(host.hypervisor, host.store, threads=4).start(instances) == []
+    assert time.monotonic() - begun < lifecycle.BOOT_PATIENCE / 2
 
 
 def test_the_power_button_is_pressed_again_for_a_guest_that_was_still_booting(
