@@ -97,6 +97,25 @@ EC2LIKE_STORE: Spec = {"store": {"type": "path", "default": "/var/lib/pocket-clo
 EC2LIKE: Spec = {**EC2LIKE_STORE, "uri": {"type": "str", "default": "qemu:///system"}}
 
 INSTANCE_STATES = ["present", "running", "started", "stopped", "restarted", "rebooted", "terminated", "absent"]
+# Subtypes of text that cloud-init has a handler for.
+_USER_DATA_TYPES = [
+    "cloud-boothook",
+    "cloud-config",
+    "cloud-config-archive",
+    "jinja2",
+    "part-handler",
+    "x-include-once-url",
+    "x-include-url",
+    "x-shellscript",
+    "x-shellscript-per-boot",
+    "x-shellscript-per-instance",
+    "x-shellscript-per-once",
+]
+_USER_DATA_PART: Spec = {
+    "content": {"type": "str", "required": True, "no_log": True},
+    "content_type": {"type": "str", "required": True, "choices": _USER_DATA_TYPES},
+    "filename": {"type": "str"},
+}
 # Documented in modules/ec2like_instance.py
 EC2LIKE_INSTANCE: Spec = {
     **EC2LIKE,
@@ -121,6 +140,8 @@ EC2LIKE_INSTANCE: Spec = {
     "vcpus": {"type": "int"},
     "memory_mib": {"type": "int"},
     "user_data": {"type": "str", "no_log": True},
+    "user_data_file": {"type": "path"},
+    "user_data_parts": {"type": "list", "elements": "dict", "options": _USER_DATA_PART},
     "key_name": {"type": "str", "no_log": False},
     "network": {"type": "str", "default": "pocket"},
     "private_ip_address": {"type": "str"},

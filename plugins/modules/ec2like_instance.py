@@ -156,6 +156,41 @@ options:
       - Stated otherwise for existing instances, it is put into their seed while they are stopped; see O(allow_stop).
         Whether their guests heed it is theirs; cloud-init reads most of it once for each instance.
     type: str
+  user_data_file:
+    description:
+      - The absolute path of a file on the KVM host with the user data, in place of O(user_data). A file of more than
+        16 KiB, a symbolic link and what is no regular file are refused. Its content goes through no log.
+    type: path
+  user_data_parts:
+    description:
+      - User data of several parts, in place of O(user_data), such as a cloud config and a script. They become one MIME
+        message for cloud-init, which may have up to 16 KiB.
+    type: list
+    elements: dict
+    suboptions:
+      content:
+        description: The part's text. A script begins with C(#!), a template with C(## template:) C(jinja).
+        type: str
+        required: true
+      content_type:
+        description: What the part is, as cloud-init calls it, without C(text/).
+        type: str
+        required: true
+        choices:
+          - cloud-boothook
+          - cloud-config
+          - cloud-config-archive
+          - jinja2
+          - part-handler
+          - x-include-once-url
+          - x-include-url
+          - x-shellscript
+          - x-shellscript-per-boot
+          - x-shellscript-per-instance
+          - x-shellscript-per-once
+      filename:
+        description: The name of its file in the guest, where scripts run in the order of their names.
+        type: str
   key_name:
     description:
       - The key pair, made by M(pocket.cloud.ec2like_key), whose owner new instances let in by ssh, as the user that
@@ -254,6 +289,21 @@ EXAMPLES = r"""
     vcpus: 2
     memory_mib: 2048
     private_ip_address: 10.80.0.10
+
+- name: One instance that is set up by a cloud config and by a script
+  pocket.cloud.ec2like_instance:
+    name: cache
+    image_id: debian-12
+    user_data_parts:
+      - content_type: cloud-config
+        content: |
+          #cloud-config
+          packages: [redis-server]
+      - content_type: x-shellscript
+        content: |
+          #!/bin/sh
+          echo "bind $(hostname -I)" >> /etc/redis/redis.conf
+          systemctl restart redis-server
 
 - name: Restart the web servers
   pocket.cloud.ec2like_instance:
@@ -440,6 +490,7 @@ def main() -> None:
             ("max_count", "filters"),
             ("instance_ids", "filters"),
             ("instance_type", "vcpus"),
+            ("user_data", "user_data_file", "user_data_parts"),
             ("instance_type", "memory_mib"),
         ],
         required_together=[("vcpus", "memory_mib"), ("min_count", "max_count")],

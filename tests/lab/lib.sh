@@ -58,6 +58,22 @@ fetch_packages() {  # fetch_packages DIRECTORY PACKAGE...
     rm -r "$directory/debs"
 }
 
+# The apt settings of this machine that decide whether packages can be reached at all.
+apt_options() {
+    apt-config dump | grep -E '^Acquire::((https?|ftp)::Proxy|Check-Valid-Until|Check-Date)[^ ]* "' || true
+}
+
+# Where packages come from: this machine's own sources when it is a Debian 12, else Debian's well-known host.
+apt_sources() {
+    local lines
+    # shellcheck disable=SC2016  # apt-get fills these in
+    lines=$(apt-get indextargets --format '$(ORIGIN)|deb $(SITE) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2>/dev/null |
+        sed -n 's/^Debian|\(deb [^ ]* bookworm[^ ]* .*\)/\1/p' | sort -u)
+    printf '%s\n' "${lines:-deb http://deb.debian.org/debian bookworm main
+deb http://deb.debian.org/debian bookworm-updates main
+deb http://deb.debian.org/debian-security bookworm-security main}"
+}
+
 # Debian's kernel for virtual machines, its modules, and a static busybox: $CACHE/kernel/{vmlinuz,version,tree}
 ensure_kernel() {
     local key work package version

@@ -18,6 +18,7 @@ from .model import check_instance_id, check_tags
 from .request import Drawn, Request, Template
 from .tokens import check_client_token
 from .tombstones import timestamp
+from .user_data import user_data_of
 from .waiters import Readiness
 
 __all__ = ["draw", "readiness_of", "request_of"]
@@ -33,7 +34,6 @@ STATES = {
     "terminated": "terminated",
     "absent": "terminated",
 }
-_USER_DATA_LIMIT = 16384
 _MOST_AT_ONCE = 1000
 _LEAST_MEMORY = 32
 _SPARE_IDS = 16
@@ -107,14 +107,10 @@ def _template(params: Mapping[str, Any]) -> Template:
     for name, least in (("vcpus", 1), ("memory_mib", _LEAST_MEMORY)):
         if params[name] is not None and params[name] < least:
             raise _bad(f"{name}: {params[name]} is too few; an instance has at least {least}")
-    user_data = params["user_data"]
-    if user_data is not None:
-        size = len(user_data.encode(errors="surrogateescape"))
-        if size > _USER_DATA_LIMIT:
-            raise _bad(f"user_data: {size} bytes are too many; EC2's limit is {_USER_DATA_LIMIT} bytes (16 KiB)")
     if params["key_name"] is not None:
         check_key_name(params["key_name"], "key_name")
-    return Template(**{one.name: params[one.name] for one in fields(Template)})
+    stated = {one.name: params[one.name] for one in fields(Template)}
+    return Template(**{**stated, "user_data": user_data_of(params)})
 
 
 def _check_combination(request: Request) -> None:
