@@ -140,7 +140,8 @@ options:
         V(t3.large), V(t3.xlarge), V(m1.small), V(m5.large), V(c5.large), V(r5.large)) or by one that the operator
         defined in C(instance-types.json) in the O(store).
       - For new instances V(t2.micro) when neither this nor O(vcpus) and O(memory_mib) are given.
-      - Existing instances are given the stated size, while they are stopped; see O(allow_stop).
+      - Existing instances are given the stated size, while they are stopped; see O(allow_stop). With O(exact_count) and
+        without O(allow_stop) they keep what they have, and a warning names them.
     type: str
   vcpus:
     description: Virtual processors of the instances, at least 1; together with O(memory_mib).
@@ -154,7 +155,8 @@ options:
       - It may hold secrets, so it is kept only in the instance's seed, which root and its QEMU can read. Its SHA-256
         is in RV(instances[].user_data_sha256).
       - Stated otherwise for existing instances, it is put into their seed while they are stopped; see O(allow_stop).
-        Whether their guests heed it is theirs; cloud-init reads most of it once for each instance.
+        Whether their guests heed it is theirs; cloud-init reads most of it once for each instance. With O(exact_count)
+        and without O(allow_stop) they keep what they have, and a warning names them.
     type: str
   user_data_file:
     description:

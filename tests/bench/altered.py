@@ -21,7 +21,7 @@ from typing import Any
 
 import libvirt
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import lifecycle
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import capacity
 
 MODULES = Path(__file__).resolve().parents[2] / "plugins" / "modules"
 
@@ -61,9 +61,9 @@ def main() -> None:
         elif name == "unstarted":
             libvirt.virDomain.create = lambda _self: 0
         elif name == "unpaced":
-            lifecycle.BOOTING = sys.maxsize
+            capacity.Capacity.boots_at_once = sys.maxsize
         elif name == "pace":
-            lifecycle.BOOTING = int(value)
+            capacity.Capacity.boots_at_once = int(value)
         elif name == "calls":
             count_calls(value)
         else:

@@ -16,7 +16,7 @@ from .launches import size_of
 from .model import Instance
 from .request import Current, Request
 
-__all__ = ["Change", "changes", "left_as"]
+__all__ = ["HIBERNATED", "Change", "changes", "left_as", "outdated"]
 
 # State asked for -> what brings an instance there, and the state it then is in.
 _WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}
@@ -55,11 +55,8 @@ def _described(instance: Instance, request: Request, current: Current) -> Instan
     """Return `instance` with all that the request states about it, but in its present state."""
     template = request.template
     stated: dict[str, Any] = {"tags": _tags_after(instance, request)}
-    if template.instance_type is not None or template.vcpus is not None:
-        vcpus, memory_mib = size_of(current, template)
-        stated.update(instance_type=template.instance_type, vcpus=vcpus, memory_mib=memory_mib)
-    if template.user_data is not None:
-        stated["user_data_sha256"] = hashlib.sha256(template.user_data.encode(errors="surrogateescape")).hexdigest()
+    if request.exact_count is None or request.allow_stop:
+        stated.update(_machine(request, current))
     for option, name in (
         ("termination_protection", "termination_protection"),
         ("restart_policy", "restart_policy"),
@@ -68,6 +65,24 @@ def _described(instance: Instance, request: Request, current: Current) -> Instan
         if getattr(template, option) is not None:
             stated[name] = getattr(template, option)
     return replace(instance, **stated)
+
+
+def _machine(request: Request, current: Current) -> dict[str, Any]:
+    """Return what the request states that takes a stop to change."""
+    template = request.template
+    stated: dict[str, Any] = {}
+    if template.instance_type is not None or template.vcpus is not None:
+        vcpus, memory_mib = size_of(current, template)
+        stated.update(instance_type=template.instance_type, vcpus=vcpus, memory_mib=memory_mib)
+    if template.user_data is not None:
+        stated["user_data_sha256"] = hashlib.sha256(template.user_data.encode(errors="surrogateescape")).hexdigest()
+    return stated
+
+
+def outdated(instance: Instance, request: Request, current: Current) -> bool:
+    """Whether an exact count leaves `instance` with another size or other user data than new ones get."""
+    left = left_as(instance, request, current)
+    return request.exact_count is not None and replace(left, **_machine(request, current)) != left
 
 
 def _tags_after(instance: Instance, request: Request) -> dict[str, str]:

@@ -68,6 +68,7 @@ class InstanceTask(Task[Current]):
         self._store = store or Store(params["store"])
         self._lifecycle = lifecycle or Lifecycle(self._hypervisor, self._store)
         self._instance_ids: tuple[str, ...] = ()
+        self._outdated: tuple[str, ...] = ()
         self._old_leases: dict[str, int] = {}
 
     def exclusive(self) -> AbstractContextManager[Any]:
@@ -130,6 +131,7 @@ class InstanceTask(Task[Current]):
     def plan(self, current: Current) -> Plan:
         planned = plan_instances(current, self._request)
         self._instance_ids = planned.instance_ids
+        self._outdated = planned.outdated
         # A guest that is started here is there when its lease is a newer one than now.
         self._old_leases = {
             lease.mac_address: lease.expires
@@ -139,6 +141,15 @@ class InstanceTask(Task[Current]):
             and lease.mac_address in {interface.mac_address for interface in operation.payload.interfaces}
         }
         return planned.plan
+
+    def warnings(self, plan: Plan, current: Current) -> list[str]:
+        if not self._outdated:
+            return []
+        warning = (
+            f"{', '.join(self._outdated)} keep the size and the user data they have, which are not those stated for "
+            "new instances; state allow_stop: true to have them stopped, changed and started again"
+        )
+        return [warning]
 
     def apply(self, plan: Plan) -> None:
         for action in _ACTIONS:

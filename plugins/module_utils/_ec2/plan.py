@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
-from .changes import changes, left_as
+from .changes import changes, left_as, outdated
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
@@ -22,10 +22,14 @@ __all__ = ["Planned", "plan_instances"]
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan, and the ids of the instances that the request is about once it is carried out."""
+    """The plan, and the ids of the instances that the request is about once it is carried out.
+
+    :param outdated: those of them that stay other than new ones are, for their number alone was asked for.
+    """
 
     plan: Plan
     instance_ids: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
 
 
 def plan_instances(current: Current, request: Request) -> Planned:
@@ -51,7 +55,8 @@ def plan_instances(current: Current, request: Request) -> Planned:
     operations += token
     operations += [_launch(number, launch) for number, launch in enumerate(launches, start=1)]
     ids = [one.instance_id for one in (*kept, *already)] + [launch.instance.instance_id for launch in launches]
-    return Planned(Plan(tuple(operations)), tuple(ids))
+    old = [instance.instance_id for instance in kept if outdated(instance, request, current)]
+    return Planned(Plan(tuple(operations)), tuple(ids), tuple(old))
 
 
 def _launches(

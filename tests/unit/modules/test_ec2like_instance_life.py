@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
+from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS
 from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_instance import (
     WEB,
@@ -18,7 +19,7 @@ from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_instance i
     assert_whole,
     kill_after,
 )
-from ansible_collections.pocket.cloud.tests.unit.support import refusal
+from ansible_collections.pocket.cloud.tests.unit.support import Exited, Module, refusal
 
 
 @pytest.fixture
@@ -218,6 +219,19 @@ def test_a_running_one_is_stopped_and_started_for_it_where_that_is_allowed(desk:
     assert (instance["memory_mib"], instance["state"]["name"]) == (2048, "stopped" if state == "stopped" else "running")
     assert ("restarted: true" in result["diff"]["after"]) is (state != "stopped")
     assert desk.call(name="a", instance_type="t3.small")["changed"] is False
+
+
+def test_an_exact_count_leaves_those_that_run_as_they_are_and_says_so(desk: Desk) -> None:
+    old = desk.call(exact_count=1, tags=WEB, instance_type="t3.nano")["instance_ids"]
+    result = desk.again(exact_count=2, tags=WEB, instance_type="t3.small")
+    assert [one["instance_type"] for one in result["instances"]] == ["t3.nano", "t3.small"]
+    module = Module({**PARAMS, "exact_count": 2, "tags": WEB, "instance_type": "t3.small"}, True)
+    with pytest.raises(Exited):
+        run(module, desk.task)  # type: ignore[arg-type]
+    (warning,) = module.warnings
+    assert warning.startswith(f"{old[0]} keep the size")
+    result = desk.again(exact_count=2, tags=WEB, instance_type="t3.small", allow_stop=True)
+    assert result["changed_ids"] == old
 
 
 def test_user_data_is_changed_in_the_seed_of_a_stopped_instance(desk: Desk) -> None:
