@@ -54,6 +54,7 @@ def count_calls(path: str) -> None:
 
 def main() -> None:
     module, *alterations = sys.argv[1:]
+    policed: Any = capacity.Capacity
     for alteration in alterations:
         name, _sign, value = alteration.partition("=")
         if name == "paused":
@@ -61,9 +62,9 @@ def main() -> None:
         elif name == "unstarted":
             libvirt.virDomain.create = lambda _self: 0
         elif name == "unpaced":
-            capacity.Capacity.boots_at_once = sys.maxsize
+            policed.boots_at_once = sys.maxsize
         elif name == "pace":
-            capacity.Capacity.boots_at_once = int(value)
+            policed.boots_at_once = int(value)
         elif name == "calls":
             count_calls(value)
         else:
