@@ -201,14 +201,37 @@ options:
     type: str
   network:
     description:
-      - The libvirt network of new instances, active and with an IPv4 subnet, such as M(pocket.cloud.ec2like_network)
-        makes.
+      - The network of new instances, active and with an IPv4 subnet, such as M(pocket.cloud.ec2like_network) makes. Of
+        new instances without O(network_interfaces), V(pocket).
     type: str
-    default: pocket
   private_ip_address:
     description:
-      - The address of the new instance, where it shall not be the lowest free one. For one instance at a time.
+      - The IPv4 address of the new instance, where it shall not be the lowest free one. For one instance at a time.
+      - Refused where an instance, a reservation or a lease has it, or where another machine answers for it.
     type: str
+  ipv6_address:
+    description:
+      - The IPv6 address of the new instance, where it shall not be one made of its id. For one instance at a time, in a
+        network with an C(ipv6_cidr).
+    type: str
+  network_interfaces:
+    description:
+      - The network interfaces of new instances, 1 to 8, instead of O(network), O(private_ip_address) and
+        O(ipv6_address). The first is the primary one, by which they are reached and go out.
+      - Their MAC addresses are made of the instance's id. The guest is told of the further ones by its seed, so it
+        needs cloud-init.
+    type: list
+    elements: dict
+    suboptions:
+      network:
+        description: As O(network). V(pocket) where it is left out.
+        type: str
+      private_ip_address:
+        description: As O(private_ip_address).
+        type: str
+      ipv6_address:
+        description: As O(ipv6_address).
+        type: str
   accel:
     description:
       - What new instances run on. V(auto) is KVM where it was shown to boot a kernel, else V(tcg), QEMU's emulator.

@@ -12,10 +12,13 @@ short_description: Manage the networks of EC2-like instances on a KVM host
 version_added: 0.1.0
 description:
   - Manages a libvirt network with a bridge of its own and a DHCP server that gives each instance the address that was
-    reserved for it.
+    reserved for it, or a network on a bridge of the host's (O(mode=bridge)).
+  - An instance's addresses are planned before it boots and stay its own. Where there is no DHCP server of libvirt's,
+    the instance's seed tells it its address, gateway and name servers, which cloud-init then configures.
   - Settings that are not stated stay as they are; the defaults named below are those of a new network.
-  - What libvirt can change in a running network is changed there. O(bridge), O(cidr) and O(mode) take a restart of the
-    network, which is refused while running machines use it; a new O(cidr) is refused while any machine does.
+  - What libvirt can change in a running network is changed there. O(bridge), O(cidr), O(mode), O(gateway), O(dns) and
+    O(ipv6_cidr) take a restart of the network, which is refused while running machines use it; of O(mode=bridge), only
+    O(bridge) and O(mode) do. Another O(cidr), O(ipv6_cidr) or O(dhcp) is refused while any machine uses the network.
 author:
   - pocket.cloud contributors (@pocket-cloud)
 options:
@@ -31,24 +34,54 @@ options:
     choices: [present, absent]
     default: present
   bridge:
-    description: The bridge that the network makes, at most 15 characters. Of a new network, its O(name) and a C(0).
+    description:
+      - The bridge that the network makes, at most 15 characters. Of a new network, its O(name) and a C(0).
+      - With O(mode=bridge), the bridge of the host's that instances are attached to; it must be there.
     type: str
   cidr:
     description:
       - The IPv4 subnet, with a prefix length of 8 to 29. Of a new network, V(10.80.0.0/24).
       - Written with an address other than the subnet's own, such as V(192.168.7.2/24), that is the bridge's address;
-        else it is the subnet's first. It is the instances' gateway and name server.
+        else it is the subnet's first. It is the instances' gateway and name server if nothing else is said.
+      - Required with O(mode=bridge), where it says what subnet the machines on the bridge are in.
     type: str
+  ipv6_cidr:
+    description:
+      - The IPv6 subnet, with a prefix length of 64 to 120, in which each new instance gets an address, too. Of a new
+        network there is none; the empty string takes it away.
+      - Written with an address other than the subnet's own, that is the bridge's address; else it is the subnet's
+        first. The bridge is the instances' IPv6 router; with O(mode=nat) the host's address hides them.
+      - The address is reserved in the DHCPv6 server by the instance's name and by the DUID that is made of its MAC
+        address, and told by the seed, since most guests ask by another DUID. Cannot be combined with O(uplink).
+    type: str
+  gateway:
+    description:
+      - The IPv4 gateway that instances are told of. Of a new network, the bridge's address, with O(mode=bridge) none;
+        the empty string goes back to that.
+    type: str
+  dns:
+    description:
+      - The name servers that instances are told of. Of a new network, the bridge's address, with O(mode=bridge) none;
+        an empty list goes back to that.
+    type: list
+    elements: str
+  dhcp:
+    description:
+      - Whether the network's DHCP server gives instances their IPv4 addresses. Of a new network, V(true).
+      - With V(false), and always with O(mode=bridge), the seed tells them.
+    type: bool
   mode:
     description:
       - What becomes of packets that leave the bridge. V(nat) hides the instances behind the host's address, V(route)
         forwards with libvirt's firewall rules, V(open) forwards without any. Of a new network, V(nat).
+      - V(bridge) takes a bridge that the host's own network configuration makes. libvirt serves nothing there; O(cidr)
+        and O(address_range) say which addresses instances may be given.
     type: str
-    choices: [nat, route, open]
+    choices: [nat, route, open, bridge]
   address_range:
     description:
       - The addresses that instances get, as C(START-END). Of a new network, any of the subnet.
-      - The empty string takes the limit off.
+      - The empty string takes the limit off. Required with O(mode=bridge).
     type: str
   dhcp_range:
     description:
@@ -91,6 +124,21 @@ EXAMPLES = r"""
     uplink: eth1
     address_range: 192.168.7.100-192.168.7.199
 
+- name: Instances on a bridge that the host has, with addresses that the office's DHCP server does not give
+  pocket.cloud.ec2like_network:
+    name: lan
+    mode: bridge
+    bridge: br0
+    cidr: 192.168.7.0/24
+    address_range: 192.168.7.200-192.168.7.249
+    gateway: 192.168.7.1
+    dns: [192.168.7.1, 9.9.9.9]
+
+- name: IPv6, too
+  pocket.cloud.ec2like_network:
+    name: pocket
+    ipv6_cidr: fd00:80::/64
+
 - name: Give addresses to other guests, too
   pocket.cloud.ec2like_network:
     name: pocket
@@ -120,10 +168,29 @@ network:
       description: Its IPv4 subnet.
       type: str
       sample: 10.80.0.0/24
-    gateway:
-      description: The bridge's address in it.
+    bridge_address:
+      description: The bridge's address in it; none with RV(network.mode=bridge).
       type: str
       sample: 10.80.0.1
+    gateway:
+      description: The IPv4 gateway that instances are told of; none where there is none.
+      type: str
+      sample: 10.80.0.1
+    dns:
+      description: The name servers that instances are told of.
+      type: list
+      elements: str
+    ipv6_cidr:
+      description: Its IPv6 subnet; none where there is none.
+      type: str
+      sample: fd00:80::/64
+    ipv6_gateway:
+      description: The bridge's IPv6 address; none where there is none.
+      type: str
+      sample: fd00:80::1
+    dhcp:
+      description: Whether its DHCP server gives instances their IPv4 addresses.
+      type: bool
     mode:
       description: What becomes of packets that leave the bridge.
       type: str
@@ -144,7 +211,8 @@ network:
       description: Whether it is started.
       type: bool
     reservations:
-      description: Each reserved address, as C(instance_id), C(mac_address) and C(private_ip_address).
+      description:
+        - Each reserved address, as C(instance_id), C(mac_address) and C(private_ip_address) or C(ipv6_address).
       type: list
       elements: dict
 error_code:
@@ -169,7 +237,11 @@ def main() -> None:
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "bridge": {"type": "str"},
         "cidr": {"type": "str"},
-        "mode": {"type": "str", "choices": ["nat", "route", "open"]},
+        "ipv6_cidr": {"type": "str"},
+        "gateway": {"type": "str"},
+        "dns": {"type": "list", "elements": "str"},
+        "dhcp": {"type": "bool"},
+        "mode": {"type": "str", "choices": ["nat", "route", "open", "bridge"]},
         "address_range": {"type": "str"},
         "dhcp_range": {"type": "str"},
         "uplink": {"type": "str"},

@@ -93,10 +93,18 @@ class Hypervisor(NetworkCalls, ConsoleCalls):
             return float(self._domain(instance_id).info()[4]) / 1e9
 
     def arp_addresses(self, instance_id: str) -> list[str]:
-        """Return the addresses that this host's neighbour table has for the instance's MAC address."""
-        source = self._libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP
+        """Return the addresses that its host's neighbour table has for the instance's MAC addresses."""
+        return self._interface_addresses(instance_id, "VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP")
+
+    def agent_addresses(self, instance_id: str) -> list[str]:
+        """Return the addresses that the instance's guest agent tells of, none where it has no agent that answers."""
+        return self._interface_addresses(instance_id, "VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT")
+
+    def _interface_addresses(self, instance_id: str, source: str) -> list[str]:
+        connection = self._connection
         try:
-            interfaces = self._domain(instance_id).interfaceAddresses(source)
+            domain = connection.lookupByName(instance_id)
+            interfaces = domain.interfaceAddresses(getattr(self._libvirt, source))
         except self._libvirt.libvirtError:
             return []
         return [address["addr"] for interface in interfaces.values() for address in interface["addrs"] or []]

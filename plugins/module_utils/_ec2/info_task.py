@@ -13,12 +13,12 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Plan
 from .._runner import InfoTask
+from .confirmation import confirmed, known_to_neighbours
 from .filters import check_filters, matches
 from .hypervisor import Hypervisor
 from .model import Instance, check_instance_id
 from .store import Store
 from .tombstones import VISIBLE, instances_of
-from .waiters import confirmed
 
 __all__ = ["InstanceInfoTask"]
 
@@ -50,7 +50,8 @@ class InstanceInfoTask(InfoTask[Known]):
         since = datetime.now(timezone.utc) - VISIBLE
         ids = {instance.instance_id for instance in there}
         gone = [one for one in instances_of(self._store.tombstones(), since) if one.instance_id not in ids]
-        return Known((*confirmed(there, leases), *gone))
+        seen = known_to_neighbours(confirmed(there, leases), self._hypervisor.neighbours() if there else {})
+        return Known((*seen, *gone))
 
     def result(self, plan: Plan, state: Known, applied: bool) -> dict[str, Any]:
         chosen = [instance for instance in state.instances if matches(instance, self._filters)]

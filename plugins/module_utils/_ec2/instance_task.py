@@ -15,17 +15,20 @@ from .._plan import Operation, Plan
 from .._runner import Task
 from .capacity import Capacity
 from .changes import Change
+from .confirmation import confirmed
+from .conflicts import answered
 from .hypervisor import Hypervisor
 from .images import Image
 from .key_task import key_pairs
 from .lifecycle import Failure, Lifecycle
 from .model import LAUNCHED, LAUNCHING, Instance
+from .networks import Address
 from .parameters import readiness_of, request_of
 from .plan import plan_instances
 from .request import Current
 from .store import Store
 from .tombstones import instances_of
-from .waiters import confirmed, wait_until_ready
+from .waiters import wait_until_ready
 
 __all__ = ["InstanceTask"]
 
@@ -70,6 +73,7 @@ class InstanceTask(Task[Current]):
         self._instance_ids: tuple[str, ...] = ()
         self._outdated: tuple[str, ...] = ()
         self._old_leases: dict[str, int] = {}
+        self._answered: dict[Address, str] | None = None
 
     def exclusive(self) -> AbstractContextManager[Any]:
         return self._store.lock()
@@ -89,8 +93,8 @@ class InstanceTask(Task[Current]):
         networks = tuple(self._hypervisor.networks())
         may_launch = self._request.state in _MAY_LAUNCH
         used = {interface.network for instance in instances for interface in instance.interfaces}
-        used.add(self._request.template.network)
-        return Current(
+        used |= {interface.network for interface in self._request.template.interfaces}
+        current = Current(
             instances=instances,
             terminated=tuple(instances_of(self._store.tombstones())),
             networks=networks,
@@ -107,6 +111,9 @@ class InstanceTask(Task[Current]):
             capacity=self._capacity(),
             token=self._token(),
         )
+        if self._answered is None:  # what is launched afterwards answers itself
+            self._answered = answered(self._hypervisor, current, self._request) if may_launch else {}
+        return replace(current, answered=self._answered)
 
     def _token(self) -> dict[str, Any] | None:
         token = self._request.template.client_token

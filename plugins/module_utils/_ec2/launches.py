@@ -9,16 +9,14 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterable
 
 from .._errors import PocketError
-from .addresses import check_address, free_addresses
+from .addresses import active_network, plan_interfaces
 from .filters import matches
 from .images import Image
-from .interfaces import Interface, mac_address
+from .interfaces import mac_address
 from .model import Instance, instance_type_size
-from .networks import Network
 from .request import Current, Launch, Request, Template
 
 __all__ = ["DEFAULT_TYPE", "active_network", "check_selection", "fitting", "new_instances", "size_of"]
@@ -30,19 +28,18 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     """Return `missing` new instances as `request` describes them; raises PocketError where they cannot be made."""
     template = request.template
     image = _image(current, template)
-    network = active_network(template.network, current)
     _check_key(current, template)
     vcpus, memory_mib = size_of(current, template)
-    addresses = _addresses(current, network, template, missing)
+    ids = _unused_ids(current, request, missing)
     launches = []
-    for index, (instance_id, address) in enumerate(zip(_unused_ids(current, request, missing), addresses)):
+    for index, (instance_id, interfaces) in enumerate(zip(ids, plan_interfaces(current, template, ids))):
         instance = Instance(
             instance_id=instance_id,
             image_id=image.image_id,
             instance_type=None if template.vcpus else template.instance_type or DEFAULT_TYPE,
             vcpus=vcpus,
             memory_mib=memory_mib,
-            interfaces=(Interface(network.name, mac_address(instance_id), str(address)),),
+            interfaces=interfaces,
             launch_time=request.drawn.launch_time,
             reservation_id=request.drawn.reservation_id,
             ami_launch_index=index,
@@ -111,61 +108,18 @@ def size_of(current: Current, template: Template) -> tuple[int, int]:
     return instance_type_size(template.instance_type or DEFAULT_TYPE, current.own_types)
 
 
-def active_network(name: str, current: Current) -> Network:
-    """Return the network of that name, or raise where there is none or it is not active."""
-    for network in current.networks:
-        if network.name == name:
-            if network.active:
-                return network
-            raise PocketError(
-                f"network: {name!r} is not active; start it with ec2like_network, or with: virsh net-start {name}",
-                code="IncorrectState",
-            )
-    known = ", ".join(network.name for network in current.networks) or "none"
-    raise PocketError(
-        f"network: there is no network {name!r} on this host (there are: {known}); make it with ec2like_network",
-        code="InvalidSubnetID.NotFound",
-    )
-
-
-def _addresses(current: Current, network: Network, template: Template, missing: int) -> list[ipaddress.IPv4Address]:
-    used = [
-        ipaddress.IPv4Address(interface.private_ip_address)
-        for instance in current.instances
-        for interface in instance.interfaces
-        if interface.network == network.name and interface.private_ip_address
-    ]
-    # dnsmasq does not give an address that another machine's lease still holds, whatever is reserved.
-    taken = [*used, *(lease.address for lease in current.leases)]
-    if template.private_ip_address is not None:
-        if missing > 1:
-            raise PocketError(
-                f"private_ip_address: {template.private_ip_address} cannot be given to {missing} instances; "
-                "launch one at a time, or leave the address out",
-                code="InvalidParameterCombination",
-            )
-        return [check_address(network, template.private_ip_address, taken)]
-    found = [address for address, _number in zip(free_addresses(network, taken), range(missing))]
-    if len(found) < missing:
-        raise PocketError(
-            f"network: {network.name!r} has {len(found)} free addresses, and {missing} instances are to be launched; "
-            "terminate some, wait for leases of terminated ones to expire, or name a larger network",
-            code="InsufficientFreeAddressesInSubnet",
-        )
-    return found
-
-
 def _unused_ids(current: Current, request: Request, missing: int) -> list[str]:
     """Return drawn ids whose MAC address, which has 24 bits of the id, nobody has."""
     drawn = set(request.drawn.instance_ids)  # a launch that is taken up may find remains of its own
     others = [instance for instance in current.instances if instance.instance_id not in drawn]
     macs = {interface.mac_address for instance in others for interface in instance.interfaces}
-    macs |= {host.mac_address for network in current.networks for host in network.hosts if host.name not in drawn}
+    hosts = [host for network in current.networks for host in network.hosts if host.instance_id not in drawn]
+    macs |= {host.mac_address for host in hosts}
     chosen: list[str] = []
     for instance_id in request.drawn.instance_ids:
-        mac = mac_address(instance_id)
-        if mac not in macs and len(chosen) < missing:
-            macs.add(mac)
+        own = {mac_address(instance_id, index) for index in range(len(request.template.interfaces))}
+        if not own & macs and len(chosen) < missing:
+            macs |= own
             chosen.append(instance_id)
     if len(chosen) < missing:
         raise PocketError(f"{missing} new MAC addresses were wanted, but most of those drawn are taken; run it again")

@@ -26,6 +26,7 @@ from .domain_xml import Files
 from .hypervisor import THREADS, Hypervisor
 from .key_task import authorized_keys
 from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
+from .network_config import is_needed, network_config
 from .networks import Host
 from .request import Launch
 from .store import Store
@@ -93,7 +94,14 @@ class Lifecycle:
 
     def _write_seed(self, files: Files, instance: Instance, user_data: str | None) -> None:
         name = instance.instance_id
-        seed.build(files.seed, name, name, user_data, public_keys=authorized_keys(self._store, instance.key_name))
+        keys = authorized_keys(self._store, instance.key_name)
+        network = self._network_config(instance)
+        seed.build(files.seed, name, name, user_data, public_keys=keys, network_config=network)
+
+    def _network_config(self, instance: Instance) -> str | None:
+        if not is_needed(instance.interfaces):
+            return None
+        return network_config(instance.interfaces, self._hypervisor.networks())
 
     def _start_launched(self, instance: Instance) -> None:
         self._hypervisor.start(instance)

@@ -6,13 +6,22 @@
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._errors import PocketError
+from . import link
 from .connection import Connection
-from .networks import AddressRange, Host, Lease, Network, host_xml, network_of, network_xml, range_xml, uses_network
+from .network_xml import host_xml, network_of, network_xml, parent_index, range_xml, uses_network
+from .networks import Address, AddressRange, Host, Lease, Network
 
 __all__ = ["NetworkCalls"]
+
+# Seconds that dnsmasq is given to forget a lease. If it takes longer, the address is free later.
+_LEASE_PATIENCE = 1.0
+_LEASE_INTERVAL = 0.03
 
 
 class NetworkCalls(Connection):
@@ -51,9 +60,8 @@ class NetworkCalls(Connection):
                 return []
             raise PocketError(f"Cannot read the leases of the network {name}: libvirt says: {error}") from error
         return [
-            Lease(lease["mac"].lower(), ipaddress.IPv4Address(lease["ipaddr"]), int(lease["expirytime"]))
+            Lease((lease["mac"] or "").lower(), ipaddress.ip_address(lease["ipaddr"]), int(lease["expirytime"]))
             for lease in found
-            if lease["type"] == self._libvirt.VIR_IP_ADDR_TYPE_IPV4 and lease["mac"]
         ]
 
     def attached(self, name: str) -> dict[str, bool]:
@@ -70,14 +78,38 @@ class NetworkCalls(Connection):
                         raise
             return dict(sorted(found.items()))
 
+    # Links of the host. Of a daemon on another host there is nothing to learn so.
+
+    @property
+    def _local(self) -> bool:
+        return not urlsplit(self.uri).netloc
+
+    def neighbours(self) -> dict[Address, str]:
+        """Return the MAC address of each machine in the host's neighbour table."""
+        return link.neighbours() if self._local else {}
+
+    def host_addresses(self) -> dict[Address, str]:
+        """Return the host's own addresses, each with the MAC address of its interface."""
+        return link.host_addresses() if self._local else {}
+
+    def who_has(self, name: str, addresses: Iterable[ipaddress.IPv4Address]) -> dict[Address, str]:
+        """Ask in the network `name` for the addresses; return the MAC address of each that somebody has."""
+        if not self._local:
+            return {}
+        with self._attempt(f"look at the network {name}"):
+            found = self._network(self._connection.networkLookupByName(name))
+        return link.who_has(found.live_bridge or found.bridge, addresses)
+
     # Networks: writing
 
     def reserve(self, name: str, host: Host) -> None:
-        """Reserve the address for the MAC address; done already is well."""
+        """Reserve the address for the MAC address; done already is well, and so is a network that serves no DHCP."""
         connection = self._connection
         with self._attempt(f"reserve {host.address} for {host.name} in the network {name}"):
             network = connection.networkLookupByName(name)
-            if host not in self._network(network).hosts:
+            found = self._network(network)
+            served = found.serves_dhcp6 if host.address.version == 6 else not found.bare
+            if served and host not in found.hosts:
                 self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, host)
 
     def release(self, name: str, host: Host) -> None:
@@ -90,16 +122,33 @@ class NetworkCalls(Connection):
                 if error.get_error_code() == self._libvirt.VIR_ERR_NO_NETWORK:
                     return
                 raise
-            for found in self._network(network).hosts:
+            about = self._network(network)
+            for found in about.hosts:
                 if found.mac_address == host.mac_address:
                     self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, found)
+            if self._local and about.active and about.interface is not None and not about.bare:
+                self._end_leases(network, about.live_bridge, about.interface.ip, host.mac_address)
+
+    def _end_leases(self, network: Any, bridge: str, server: ipaddress.IPv4Address, mac: str) -> None:
+        """End the IPv4 leases of a machine that is off, so that its addresses are free for others."""
+        deadline = time.monotonic() + _LEASE_PATIENCE
+        told: set[str] = set()
+        while True:
+            leases = [one for one in network.DHCPLeases(mac) if one["type"] == self._libvirt.VIR_IP_ADDR_TYPE_IPV4]
+            if not leases or time.monotonic() > deadline:
+                return
+            for address in {one["ipaddr"] for one in leases} - told:
+                link.tell_of_release(bridge, server, mac, ipaddress.IPv4Address(address))
+                told.add(address)
+            time.sleep(_LEASE_INTERVAL)
 
     def _update_hosts(self, network: Any, command: int, host: Host) -> None:
         libvirt = self._libvirt
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
         if network.isActive():
             flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
-        network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, -1, host_xml(host), flags)
+        parent = parent_index(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE), host.address.version)
+        network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, parent, host_xml(host), flags)
 
     def define_network(self, network: Network) -> None:
         """Make the network, or give it a new definition, which an active one takes at its next start."""
@@ -116,10 +165,11 @@ class NetworkCalls(Connection):
             flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
             if network.isActive():
                 flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+            parent = parent_index(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE), 4)
             if old:
-                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, section, -1, range_xml(old), flags)
+                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, section, parent, range_xml(old), flags)
             if new:
-                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, -1, range_xml(new), flags)
+                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, parent, range_xml(new), flags)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
         """Whether the network is started with the daemon."""

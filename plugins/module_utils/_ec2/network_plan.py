@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
-from .networks import AddressRange, Network
-from .uplinks import Interface, hook_text
+from .network_checks import Current, check_network, some
+from .networks import BRIDGE, Address, AddressRange, Network
+from .uplinks import hook_text
 
 __all__ = ["Current", "Request", "plan_network"]
 
@@ -26,7 +27,8 @@ _NONE = ""
 class Request:
     """What the user asked for.
 
-    What is none was not stated; C(dhcp_range), C(address_range) and C(uplink) are off when they are empty.
+    What is none was not stated; C(dhcp_range), C(address_range), C(gateway), C(ipv6_cidr) and C(uplink) are off when
+    they are empty.
     """
 
     name: str
@@ -34,26 +36,15 @@ class Request:
     bridge: str | None = None
     cidr: ipaddress.IPv4Interface | None = None
     mode: str | None = None
+    dhcp: bool | None = None
     dhcp_range: AddressRange | str | None = None
     address_range: AddressRange | str | None = None
+    gateway: ipaddress.IPv4Address | str | None = None
+    dns: tuple[Address, ...] | None = None
+    ipv6_cidr: ipaddress.IPv6Interface | str | None = None
     uplink: str | None = None
     autostart: bool | None = None
     adopt: bool = False
-
-
-@dataclass(frozen=True)
-class Current:
-    """What there is.
-
-    :param users: the domains with an interface in the network, and whether they run.
-    :param hook: the text of the network's hook.
-    """
-
-    network: Network | None = None
-    others: tuple[Network, ...] = ()
-    users: Mapping[str, bool] = field(default_factory=dict)
-    interfaces: Mapping[str, Interface] = field(default_factory=dict)
-    hook: str | None = None
 
 
 def plan_network(current: Current, request: Request) -> Plan:
@@ -69,7 +60,7 @@ def plan_network(current: Current, request: Request) -> Plan:
     if not request.present:
         return Plan(tuple(_removal(current, request)))
     wanted = replace(_after(network, request) if network else _new(request), active=True)
-    _check(current, wanted)
+    check_network(current, wanted)
     return Plan(tuple(_operations(current, wanted)))
 
 
@@ -77,6 +68,9 @@ def plan_network(current: Current, request: Request) -> Plan:
 
 
 def _new(request: Request) -> Network:
+    if request.mode == BRIDGE:
+        blank = Network(request.name, request.bridge or "", None, mode=BRIDGE, dhcp=False, autostart=True)
+        return _after(blank, request)
     bridge = request.bridge or f"{request.name}0"
     if len(bridge) > _BRIDGE_LENGTH:
         raise _bad(f"bridge: {bridge!r} has {len(bridge)} characters; state a name of up to {_BRIDGE_LENGTH}")
@@ -87,117 +81,49 @@ def _new(request: Request) -> Network:
 def _after(network: Network, request: Request) -> Network:
     """Return `network` with what the request states; the rest stays."""
     stated: dict[str, Any] = {}
-    if request.bridge is not None:
-        stated["bridge"] = request.bridge
-    if request.cidr is not None and not _is_met(request.cidr, network.interface):
-        stated["interface"] = _with_gateway(request.cidr)
-    for name in ("mode", "autostart"):
+    for name in ("bridge", "mode", "autostart", "dhcp", "dns"):
         if getattr(request, name) is not None:
             stated[name] = getattr(request, name)
-    for name in ("dhcp_range", "address_range", "uplink"):
+    for name in ("dhcp_range", "address_range", "gateway", "uplink"):
         value = getattr(request, name)
         if value is not None:
             stated[name] = None if value == _NONE else value
-    return replace(network, **stated)
+    bare = stated.get("mode", network.mode) == BRIDGE
+    if bare != network.bare:
+        stated.setdefault("dhcp", not bare)
+    return replace(network, **stated, **_subnets(network, request, bare))
 
 
-def _is_met(cidr: ipaddress.IPv4Interface, present: ipaddress.IPv4Interface | None) -> bool:
+def _subnets(network: Network, request: Request, bare: bool) -> dict[str, Any]:
+    """Return the subnets stated, with the bridge's own address in each, which is not ours to give to a bare one."""
+    found: dict[str, Any] = {}
+    subnets = (("interface", request.cidr, network.interface), ("ipv6", request.ipv6_cidr, network.ipv6))
+    for name, cidr, present in subnets:
+        if isinstance(cidr, str):
+            found[name] = None
+        elif cidr is None or (not bare and not network.bare and _is_met(cidr, present)):
+            # An address that the bridge has from another mode is not its own in this one.
+            subnet = (
+                present if present is None or bare == network.bare else ipaddress.ip_interface(str(present.network))
+            )
+            found[name] = subnet if subnet is None or bare else _with_gateway(subnet)
+        else:
+            found[name] = ipaddress.ip_interface(str(cidr.network)) if bare else _with_gateway(cidr)
+    return found
+
+
+def _is_met(cidr: Any, present: Any) -> bool:
     """A subnet is met by a bridge with any address in it, an address with a prefix only by that very one."""
     if present is None or cidr.network != present.network:
         return False
     return cidr.ip in (cidr.network.network_address, present.ip)
 
 
-def _with_gateway(cidr: ipaddress.IPv4Interface) -> ipaddress.IPv4Interface:
+def _with_gateway(cidr: Any) -> Any:
     """Return the bridge's own address: the one given, or the subnet's first."""
     if cidr.ip != cidr.network.network_address:
         return cidr
-    return ipaddress.IPv4Interface(f"{cidr.network.network_address + 1}/{cidr.network.prefixlen}")
-
-
-# What cannot be
-
-
-def _check(current: Current, wanted: Network) -> None:
-    _check_ranges(wanted)
-    _check_uplink(current, wanted)
-    network = current.network
-    if network is None:
-        _check_new(current, wanted)
-        return
-    moved = wanted.interface != network.interface
-    if moved and current.users:
-        raise PocketError(
-            f"cidr: {wanted.interface} is not what the network {wanted.name!r} has, and the addresses of "
-            f"{_some(current.users)} depend on it; terminate them first, or make another network",
-            code="DependencyViolation",
-        )
-    running = [name for name, runs in current.users.items() if runs]
-    if network.active and (network.outdated or _needs_restart(network, wanted)) and running:
-        raise PocketError(
-            f"bridge, cidr, mode: the change takes a restart of the network {wanted.name!r}, which would cut off "
-            f"{_some(running)}; stop them first",
-            code="DependencyViolation",
-        )
-    if wanted.bridge != network.bridge or moved:
-        _check_new(current, wanted)
-
-
-def _check_ranges(wanted: Network) -> None:
-    if wanted.interface is None:
-        raise _bad(f"cidr: the network {wanted.name!r} has no IPv4 subnet; state one, such as 10.80.0.0/24")
-    subnet = wanted.interface.network
-    for name, addresses in (("dhcp_range", wanted.dhcp_range), ("address_range", wanted.address_range)):
-        if addresses is None:
-            continue
-        for address in (addresses.start, addresses.end):
-            if address not in subnet or address in (subnet.network_address, subnet.broadcast_address):
-                raise _bad(f"{name}: {address} is no machine's address in {subnet}; give a range within it")
-    if wanted.uplink and wanted.dhcp_range:
-        raise PocketError(
-            f"dhcp_range: {wanted.dhcp_range} cannot be combined with the uplink {wanted.uplink!r}: machines behind it "
-            "would be given addresses, too; leave it out, and instances alone are answered",
-            code="InvalidParameterCombination",
-        )
-
-
-def _check_uplink(current: Current, wanted: Network) -> None:
-    if wanted.uplink is None:
-        return
-    interface = current.interfaces.get(wanted.uplink)
-    if interface is None:
-        known = ", ".join(sorted(current.interfaces))
-        raise _bad(f"uplink: there is no interface {wanted.uplink!r} on this host; there are {known}")
-    if interface.kind == "loopback" or wanted.uplink == wanted.bridge:
-        raise _bad(f"uplink: {wanted.uplink!r} cannot be a port of the bridge {wanted.bridge!r}; name a network card")
-    if interface.addresses:
-        raise _bad(
-            f"uplink: {wanted.uplink!r} has the address {interface.addresses[0]}, which it would lose, and with it the "
-            "connections over it; name an interface without an address, or move the address to the bridge by hand"
-        )
-    if interface.master not in (None, wanted.bridge, current.network.live_bridge if current.network else None):
-        raise _bad(f"uplink: {wanted.uplink!r} is a port of {interface.master!r} already; name a free interface")
-
-
-def _check_new(current: Current, wanted: Network) -> None:
-    """Refuse a bridge or a subnet that somebody else has."""
-    mine = {wanted.name, current.network.name if current.network else wanted.name}
-    for other in current.others:
-        if other.name not in mine and other.bridge == wanted.bridge:
-            raise _bad(f"bridge: {wanted.bridge!r} is the bridge of the network {other.name!r}; choose another")
-    live = current.network.live_bridge if current.network else ""
-    if wanted.bridge in current.interfaces and wanted.bridge != live:
-        raise _bad(f"bridge: there is an interface {wanted.bridge!r} on this host already; choose another name")
-    subnet = wanted.interface.network if wanted.interface else _CIDR.network
-    for interface in current.interfaces.values():
-        for address in interface.addresses:
-            if address.version == 4 and address.network.overlaps(subnet) and interface.name not in (live, "lo"):
-                raise _bad(f"cidr: {subnet} overlaps with {address} of this host's {interface.name!r}; choose another")
-
-
-def _some(names: Mapping[str, bool] | list[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+    return ipaddress.ip_interface(f"{cidr.network.network_address + 1}/{cidr.network.prefixlen}")
 
 
 def _bad(message: str) -> PocketError:
@@ -205,10 +131,6 @@ def _bad(message: str) -> PocketError:
 
 
 # Operations
-
-
-def _needs_restart(network: Network, wanted: Network) -> bool:
-    return (network.bridge, network.interface, network.mode) != (wanted.bridge, wanted.interface, wanted.mode)
 
 
 def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
@@ -228,7 +150,7 @@ def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
         yield operation("autostart")
     restarts = False
     if network is not None and network.active:
-        restarts = network.outdated or _needs_restart(network, wanted)
+        restarts = network.outdated or network.started_with != wanted.started_with
         if restarts:
             yield operation("restart")
         elif network.dhcp_range != wanted.dhcp_range:
@@ -245,7 +167,8 @@ def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
 def _defined(network: Network) -> tuple[Any, ...]:
     """Return what the definition holds. An active network's range is changed by an update instead, which is at once."""
     dhcp_range = None if network.active else network.dhcp_range
-    return network.bridge, network.interface, network.mode, network.uplink, network.address_range, dhcp_range
+    kept = (network.mode, network.bridge, network.interface, network.ipv6, network.gateway, network.dns, network.dhcp)
+    return (*kept, network.uplink, network.address_range, dhcp_range)
 
 
 def _master(current: Current, uplink: str) -> str | None:
@@ -271,7 +194,7 @@ def _removal(current: Current, request: Request) -> Iterator[Operation]:
     network = current.network
     if network is not None and current.users:
         raise PocketError(
-            f"The network {network.name!r} cannot be removed, for {_some(current.users)} use it; terminate them first",
+            f"The network {network.name!r} cannot be removed, for {some(current.users)} use it; terminate them first",
             code="DependencyViolation",
         )
     subject, before = f"network {request.name}", _shown(network, current)

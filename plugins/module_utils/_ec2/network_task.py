@@ -15,8 +15,9 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
 from .hypervisor import Hypervisor
-from .network_plan import Current, Request, plan_network
-from .networks import MODES, AddressRange, Network
+from .network_checks import Current
+from .network_plan import Request, plan_network
+from .networks import MODES, Address, AddressRange, Network
 from .store import Store
 from .uplinks import Uplinks
 
@@ -25,6 +26,7 @@ __all__ = ["NetworkTask"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _LARGEST, _SMALLEST = 8, 29
+_LARGEST_IPV6, _SMALLEST_IPV6 = 64, 120
 
 
 class NetworkTask(Task[Current]):
@@ -106,8 +108,12 @@ class NetworkTask(Task[Current]):
 
 def _described(network: Network) -> dict[str, Any]:
     hosts = [
-        {"instance_id": host.name, "mac_address": host.mac_address, "private_ip_address": str(host.address)}
-        for host in sorted(network.hosts, key=lambda host: host.address)
+        {
+            "instance_id": host.instance_id,
+            "mac_address": host.mac_address,
+            "private_ip_address" if host.address.version == 4 else "ipv6_address": str(host.address),
+        }
+        for host in sorted(network.hosts, key=lambda host: (host.address.version, int(host.address)))
     ]
     return {"name": network.name, **network.printable(), "reservations": hosts}
 
@@ -128,6 +134,10 @@ def _request_of(params: Mapping[str, Any]) -> Request:
         bridge=params["bridge"],
         cidr=None if params["cidr"] is None else _cidr(params["cidr"]),
         mode=params["mode"],
+        dhcp=params["dhcp"],
+        gateway=_gateway(params["gateway"]),
+        dns=None if params["dns"] is None else tuple(_server(text) for text in params["dns"]),
+        ipv6_cidr=_ipv6_cidr(params["ipv6_cidr"]),
         dhcp_range=_range(params, "dhcp_range"),
         address_range=_range(params, "address_range"),
         uplink=params["uplink"],
@@ -148,6 +158,41 @@ def _cidr(text: str) -> ipaddress.IPv4Interface:
     if cidr.ip == cidr.network.broadcast_address:
         raise _bad(f"cidr: {text!r} gives the bridge the broadcast address; give another, or the subnet's own")
     return cidr
+
+
+def _ipv6_cidr(text: str | None) -> ipaddress.IPv6Interface | str | None:
+    if not text:
+        return text
+    try:
+        if "/" not in text:
+            raise ValueError(text)
+        cidr = ipaddress.IPv6Interface(text)
+    except ValueError as error:
+        raise _bad(f"ipv6_cidr: {text!r} is no IPv6 subnet; one is written as fd00:80::/64") from error
+    if not _LARGEST_IPV6 <= cidr.network.prefixlen <= _SMALLEST_IPV6:
+        raise _bad(
+            f"ipv6_cidr: {text!r} has a prefix length out of range; it is {_LARGEST_IPV6} to {_SMALLEST_IPV6}, and 64 "
+            "is what guests expect"
+        )
+    if cidr.network.is_multicast or cidr.network.is_link_local or cidr.network.is_loopback:
+        raise _bad(f"ipv6_cidr: {text!r} is no subnet of machines' addresses; take one such as fd00:80::/64")
+    return cidr
+
+
+def _gateway(text: str | None) -> ipaddress.IPv4Address | str | None:
+    if not text:
+        return text
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError as error:
+        raise _bad(f"gateway: {text!r} is no IPv4 address; give that of the instances' router") from error
+
+
+def _server(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise _bad(f"dns: {text!r} is no IP address; give those of the instances' name servers") from error
 
 
 def _range(params: Mapping[str, Any], name: str) -> AddressRange | str | None:

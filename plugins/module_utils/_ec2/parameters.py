@@ -36,6 +36,7 @@ STATES = {
 }
 _MOST_AT_ONCE = 1000
 _LEAST_MEMORY = 32
+_MOST_INTERFACES = 8
 _SPARE_IDS = 16
 
 
@@ -109,8 +110,23 @@ def _template(params: Mapping[str, Any]) -> Template:
             raise _bad(f"{name}: {params[name]} is too few; an instance has at least {least}")
     if params["key_name"] is not None:
         check_key_name(params["key_name"], "key_name")
+    _check_interfaces(params)
     stated = {one.name: params[one.name] for one in fields(Template)}
     return Template(**{**stated, "user_data": user_data_of(params)})
+
+
+def _check_interfaces(params: Mapping[str, Any]) -> None:
+    interfaces = params["network_interfaces"]
+    if interfaces is None:
+        return
+    if not 1 <= len(interfaces) <= _MOST_INTERFACES:
+        raise _bad(f"network_interfaces: {len(interfaces)} cannot be made; an instance has 1 to {_MOST_INTERFACES}")
+    for name in ("network", "private_ip_address", "ipv6_address"):
+        if params[name] is not None:
+            raise PocketError(
+                f"{name}: {params[name]} cannot be combined with network_interfaces; state it there, of the first one",
+                code="InvalidParameterCombination",
+            )
 
 
 def _check_combination(request: Request) -> None:

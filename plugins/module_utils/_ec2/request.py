@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from .filters import Filters
 from .images import Image
 from .keys import KeyPair
 from .model import Instance
-from .networks import Lease, Network
+from .networks import Address, Lease, Network
 
-__all__ = ["Current", "Drawn", "Launch", "Request", "Template"]
+__all__ = ["DEFAULT_NETWORK", "Current", "Drawn", "InterfaceRequest", "Launch", "Request", "Template"]
+
+DEFAULT_NETWORK = "pocket"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class InterfaceRequest:
+    """What is asked of one interface. `parameter` is what its options are called in messages, before their names."""
+
+    network: str
+    private_ip_address: str | None = None
+    ipv6_address: str | None = None
+    parameter: str = ""
+
+
+@dataclass(frozen=True)
 class Template:
     """What new instances are made from. Size is by `instance_type`, or by `vcpus` and `memory_mib`."""
 
@@ -37,8 +49,10 @@ class Template:
     instance_type: str | None = None
     vcpus: int | None = None
     memory_mib: int | None = None
-    network: str = "pocket"
+    network: str | None = None
     private_ip_address: str | None = None
+    ipv6_address: str | None = None
+    network_interfaces: Sequence[Mapping[str, Any]] | None = None
     client_token: str | None = None
     termination_protection: bool | None = None
     instance_initiated_shutdown_behavior: str | None = None
@@ -46,6 +60,21 @@ class Template:
     user_data: str | None = field(default=None, repr=False)
     key_name: str | None = None
     video: str = "none"
+
+    @property
+    def interfaces(self) -> tuple[InterfaceRequest, ...]:
+        """What is asked of each interface."""
+        if self.network_interfaces is None:
+            return (InterfaceRequest(self.network or DEFAULT_NETWORK, self.private_ip_address, self.ipv6_address),)
+        return tuple(
+            InterfaceRequest(
+                one.get("network") or DEFAULT_NETWORK,
+                one.get("private_ip_address"),
+                one.get("ipv6_address"),
+                f"network_interfaces[{index}].",
+            )
+            for index, one in enumerate(self.network_interfaces)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +118,7 @@ class Current:
 
     :param instances: all of ours on the host, the oldest first, with the remains of runs that died.
     :param terminated: the terminated instances that are still known.
+    :param answered: addresses that machines which are no instances answer for, and the MAC address of each.
     :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
     :param key_pairs: those of the store, by name; read only where one was stated.
     :param accel: C(kvm) or C(tcg): what new instances run on.
@@ -100,6 +130,7 @@ class Current:
     terminated: tuple[Instance, ...] = ()
     networks: tuple[Network, ...] = ()
     leases: tuple[Lease, ...] = ()
+    answered: Mapping[Address, str] = field(default_factory=dict)
     image: Image | PocketError | None = None
     own_types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     key_pairs: Mapping[str, KeyPair] = field(default_factory=dict)

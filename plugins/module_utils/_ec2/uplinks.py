@@ -30,6 +30,7 @@ class Interface:
 
     :param addresses: those with which others reach the host, not those that are good on the link alone.
     :param master: the bridge or bond that it is a port of, none when it is free.
+    :param kind: what the kernel calls it, such as C(bridge) or C(veth); of others the layer below it, such as C(ether).
     """
 
     name: str
@@ -56,7 +57,7 @@ class Uplinks:
 
     def interfaces(self) -> dict[str, Interface]:
         """Return all interfaces by name."""
-        found = json.loads(_ip("look at the interfaces of this host", "-json", "address", "show"))
+        found = json.loads(_ip("look at the interfaces of this host", "-json", "-details", "address", "show"))
         return {item["ifname"]: _interface(item) for item in found if "ifname" in item}
 
     def attach(self, uplink: str, bridge: str) -> None:
@@ -102,7 +103,10 @@ def _interface(item: Mapping[str, object]) -> Interface:
         if entry.get("scope") != "link" and "local" in entry:
             addresses.append(ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"))
     master = item.get("master")
-    return Interface(str(item["ifname"]), tuple(addresses), str(master) if master else None, str(item.get("link_type")))
+    about = item.get("linkinfo")
+    kind = about.get("info_kind") if isinstance(about, Mapping) else None
+    kind = kind or item.get("link_type")
+    return Interface(str(item["ifname"]), tuple(addresses), str(master) if master else None, str(kind))
 
 
 def _ip(what: str, *arguments: str) -> str:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .._errors import PocketError
+from .confirmation import confirm
 from .console import tail
 from .domain_xml import Files
 from .hypervisor import Hypervisor
 from .model import Instance
-from .networks import Lease
 from .store import Store
 
-__all__ = ["CONDITIONS", "Readiness", "confirmed", "wait_until_ready"]
+__all__ = ["CONDITIONS", "Readiness", "wait_until_ready"]
 
 CONDITIONS = ("running", "ip", "port")
 
@@ -44,24 +44,6 @@ class Readiness:
         if self.condition == "port":
             return f"answer on TCP port {self.port}"
         return "ask for its address" if self.condition == "ip" else "run"
-
-
-def confirmed(instances: Sequence[Instance], leases: Iterable[Lease], old: Old | None = None) -> list[Instance]:
-    """Return `instances` with the source C(lease) where dnsmasq gave the address to the guest.
-
-    :param old: MAC address -> expiry of leases that do not count, because they are from before the guest's start.
-    """
-    expiry = {(lease.mac_address, str(lease.address)): lease.expires for lease in leases}
-    found = []
-    for instance in instances:
-        interfaces = []
-        for interface in instance.interfaces:
-            expires = expiry.get((interface.mac_address, interface.private_ip_address or ""))
-            fresh = expires is not None and (old or {}).get(interface.mac_address) != expires
-            seen = instance.state == "running" and fresh
-            interfaces.append(replace(interface, confirmed_by="lease") if seen else interface)
-        found.append(replace(instance, interfaces=tuple(interfaces)))
-    return found
 
 
 def wait_until_ready(
@@ -102,13 +84,7 @@ def wait_until_ready(
 
 def _ready(hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old) -> list[Instance]:
     running = [instance for instance in instances if instance.state == "running"]
-    names = sorted({interface.network for instance in running for interface in instance.interfaces})
-    leases = [lease for name in names for lease in hypervisor.leases(name)]
-    checked = [
-        # The neighbour table, too, may still know the guest from before its start.
-        instance if instance.mac_address in old else _with_arp(hypervisor, instance)
-        for instance in confirmed(running, leases, old)
-    ]
+    checked = confirm(hypervisor, running, old, readiness.condition != "running")
     if readiness.condition == "running":
         return checked
     port = readiness.port
@@ -117,17 +93,6 @@ def _ready(hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Rea
     with ThreadPoolExecutor(_CONNECTS) as pool:
         answers = list(pool.map(lambda instance: _answers(instance.private_ip_address or "", port), checked))
     return [instance for instance, answer in zip(checked, answers) if answer]
-
-
-def _with_arp(hypervisor: Hypervisor, instance: Instance) -> Instance:
-    if all(interface.confirmed_by for interface in instance.interfaces):
-        return instance
-    known = hypervisor.arp_addresses(instance.instance_id)
-    interfaces = [
-        replace(one, confirmed_by="arp") if not one.confirmed_by and one.private_ip_address in known else one
-        for one in instance.interfaces
-    ]
-    return replace(instance, interfaces=tuple(interfaces))
 
 
 def _answers(address: str, port: int) -> bool:

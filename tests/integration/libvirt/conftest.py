@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.pocket.cloud.tests.integration.libvirt.machines import Machine
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import ROOT, Host, why_not
 
 CACHE = Path(
@@ -51,3 +52,17 @@ def guest_image() -> Path:
     """The tiny guest's disk image, built where that was not done yet."""
     subprocess.run([ROOT / "tests" / "lab" / "guest" / "build"], check=True, timeout=600)
     return CACHE / "guest.qcow2"
+
+
+@pytest.fixture
+def machine(host: Host, guest_image: Path) -> Iterator[Callable[..., Machine]]:
+    """Makes a machine on a bridge: C(machine(name, bridge, mac))."""
+    made: list[Machine] = []
+
+    def make(name: str, bridge: str, mac: str = "52:54:00:0a:0b:0c") -> Machine:
+        made.append(Machine(host, name, bridge, mac, guest_image.parent / "kernel" / "tree" / "bin" / "busybox"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import FETCH, PYTHON, Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.machines import Machine
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import FETCH, PYTHON, Host, wait_until
 
 HOOKS = "/etc/libvirt/hooks/network.d"
 
@@ -57,7 +58,8 @@ class Networks:
         return ET.fromstring(self.host.virsh("net-dumpxml", name))
 
     def ports(self) -> str:
-        return self.host.run(["sh", "-c", "ip -br link | sed 's/<.*//' | sort"]).stdout
+        """The interfaces of the host by name; their states change by themselves."""
+        return self.host.run(["sh", "-c", "ip -br link | awk '{print $1, $3}' | sort"]).stdout
 
     def master(self, interface: str) -> str:
         words = self.host.run(["ip", "-o", "link", "show", "dev", interface]).stdout.split()
@@ -118,6 +120,78 @@ def test_each_setting_is_set_kept_and_changed(networks: Networks) -> None:
     networks.again(state="absent")
 
 
+def host_xml(mac: str, address: str) -> str:
+    return f"<host mac='{mac}' name='m' ip='{address}'/>"
+
+
+def test_machines_are_told_of_the_gateway_and_the_name_servers(
+    networks: Networks, machine: Callable[..., Machine]
+) -> None:
+    networks.again()
+    first = machine("first", "pocket0")
+    reserve = ("net-update", "pocket", "add", "ip-dhcp-host", host_xml(first.mac, "10.80.0.9"), "--live", "--config")
+    networks.host.virsh(*reserve)
+    assert first.dhcp() == ["10.80.0.9", "10.80.0.1", "10.80.0.1"]
+    first.remove()  # its port goes with the bridge
+    networks.again(gateway="10.80.0.254", dns=["10.80.0.253", "192.0.2.53"])
+    second = machine("second", "pocket0")
+    assert second.dhcp() == ["10.80.0.9", "10.80.0.254", "10.80.0.253 192.0.2.53"]
+    networks.again(gateway="10.80.0.252", dns=["10.80.0.253"])
+    networks.again(gateway="", dns=[])
+    third = machine("third", "pocket0")
+    assert third.dhcp() == ["10.80.0.9", "10.80.0.1", "10.80.0.1"]
+    networks.again(dhcp=False)
+    assert 'dhcp="no"' in networks.host.virsh("net-dumpxml", "pocket", "--inactive")
+    networks.again(dhcp=True)
+
+
+def test_an_ipv6_subnet_is_routed_and_gives_only_what_is_reserved(
+    networks: Networks, machine: Callable[..., Machine]
+) -> None:
+    networks.again(ipv6_cidr="fd00:80::/64")
+    assert "fd00:80::1/64" in networks.host.run(["ip", "-6", "address", "show", "dev", "pocket0"]).stdout
+    nat = networks.host.run(["ip6tables", "-t", "nat", "-S"]).stdout
+    assert "-s fd00:80::/64 ! -d fd00:80::/64 -j MASQUERADE" in nat
+    one = machine("one", "pocket0")
+    assert one.dhcp6(timeout=3) == []
+    mine = f"<host id='00:03:00:01:{one.mac}' name='one' ip='fd00:80::99'/>"
+    networks.host.virsh("net-update", "pocket", "add", "ip-dhcp-host", mine, "--live", "--parent-index", "1")
+    assert one.dhcp6() == ["fd00:80::99"]
+    # The router that is announced is the bridge, and no machine makes up an address of its own.
+    wait_until("a router", lambda: "default via fe80::" in one.run("ip", "-6", "route"))
+    assert "fd00:80:" not in one.run("ip", "-6", "address", "show", "dev", "card")
+    one.remove()
+    network = networks.again(ipv6_cidr="fd00:81::7/80")["network"]
+    assert (network["ipv6_cidr"], network["ipv6_gateway"]) == ("fd00:81::/80", "fd00:81::7")
+    assert "fd00:81::7/80" in networks.host.run(["ip", "-6", "address", "show", "dev", "pocket0"]).stdout
+    networks.again(mode="route")
+    networks.again(ipv6_cidr="")
+    assert "fd00:81" not in networks.host.run(["ip", "-6", "address", "show", "dev", "pocket0"]).stdout
+
+
+def test_a_network_on_a_bridge_of_the_hosts(networks: Networks) -> None:
+    bare = {"mode": "bridge", "bridge": "lan0", "cidr": "192.0.2.0/24", "address_range": "192.0.2.100-192.0.2.199"}
+    assert "bridge: 'lan0' is no bridge on this host" in networks.refused(**bare)
+    networks.host.run(["ip", "link", "add", "lan0", "type", "bridge"])
+    networks.host.run(["ip", "address", "add", "192.0.2.1/24", "dev", "lan0"])
+    try:
+        networks.again(**bare)
+        forward = networks.xml().find("forward")
+        assert forward is not None
+        assert (forward.get("mode"), networks.xml().find("ip")) == ("bridge", None)
+        network = networks.again(gateway="192.0.2.1", dns=["192.0.2.1"], ipv6_cidr="fd00:2::/64")["network"]
+        assert (network["gateway"], network["dns"], network["ipv6_cidr"]) == ("192.0.2.1", ["192.0.2.1"], "fd00:2::/64")
+        networks.again(address_range="192.0.2.100-192.0.2.110", autostart=False)
+        networks.again(gateway="", dns=[], ipv6_cidr="", cidr="192.0.2.64/26", address_range="192.0.2.100-192.0.2.120")
+        # It becomes one with a bridge of its own, and goes back.
+        networks.again(mode="nat", bridge="pocket0", cidr="10.80.0.0/24", address_range="")
+        networks.again(**bare)
+        networks.again(state="absent")
+        assert "lan0" in networks.ports()
+    finally:
+        networks.host.run(["ip", "link", "del", "lan0"])
+
+
 def test_a_network_that_was_made_otherwise_is_left_alone(networks: Networks) -> None:
     definition = "<network><name>own</name><bridge name='own0'/><ip address='10.70.0.1' prefix='24'/></network>"
     networks.host.path("/tmp/own.xml").write_text(definition)
@@ -148,17 +222,18 @@ def test_an_uplink_is_attached_at_once_and_whenever_the_network_starts(networks:
 
 
 def test_instances_are_in_the_network_behind_the_uplink(
-    networks: Networks, uplink: str, store: str, guest_image: Path
+    networks: Networks, uplink: str, store: str, guest_image: Path, machine: Callable[..., Machine]
 ) -> None:
     host = networks.host
     networks.again(uplink=uplink, mode="open")
     cloud = Cloud(host, store, guest_image)
     (instance,) = cloud.run(name="a", wait=True, wait_port=80, wait_timeout=180)["instances"]
     # Machines behind the uplink are not ours to give addresses to: the DHCP server answers instances alone.
-    refused = lan(
-        host, "busybox", "udhcpc", "-i", "up1", "-n", "-q", "-t", "2", "-T", "1", "-s", "/bin/true", check=False
-    )
-    assert "lease of" not in refused
+    stranger = machine("stranger", "pocket0")
+    assert stranger.dhcp() == []
+    host.virsh("net-update", "pocket", "add", "ip-dhcp-host", host_xml(stranger.mac, "10.80.0.201"), "--live")
+    assert stranger.dhcp()[0] == "10.80.0.201"
+    host.virsh("net-update", "pocket", "delete", "ip-dhcp-host", host_xml(stranger.mac, "10.80.0.201"), "--live")
     lan(host, "ip", "address", "add", "10.80.0.200/24", "dev", "up1")
     answer = lan(host, PYTHON, "-I", "-c", FETCH, f"http://{instance['private_ip_address']}/", "5")
     assert answer.split() == [instance["instance_id"], instance["private_ip_address"]]

@@ -15,7 +15,21 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import I
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed, KvmHost
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
-UNSTATED = dict.fromkeys(("bridge", "cidr", "mode", "dhcp_range", "address_range", "uplink", "autostart"))
+UNSTATED = dict.fromkeys(
+    (
+        "bridge",
+        "cidr",
+        "mode",
+        "dhcp",
+        "dhcp_range",
+        "address_range",
+        "gateway",
+        "dns",
+        "ipv6_cidr",
+        "uplink",
+        "autostart",
+    )
+)
 
 
 class Desk(KvmHost):
@@ -80,9 +94,14 @@ def test_the_defaults_are_those_of_a_new_network_only(desk: Desk) -> None:
     assert network == {
         "name": "pocket",
         "bridge": "pocket0",
+        "bridge_address": "10.80.0.1",
         "cidr": "10.80.0.0/24",
         "gateway": "10.80.0.1",
+        "dns": ["10.80.0.1"],
+        "ipv6_cidr": None,
+        "ipv6_gateway": None,
         "mode": "nat",
+        "dhcp": True,
         "dhcp_range": None,
         "address_range": None,
         "uplink": None,
@@ -163,6 +182,85 @@ def test_the_range_of_instances_is_kept_to(desk: Desk) -> None:
     assert failed["error_code"] == "InsufficientFreeAddressesInSubnet"
 
 
+def test_gateway_and_name_servers_are_set_kept_changed_and_taken_back(desk: Desk) -> None:
+    desk.again()
+    network = desk.again(gateway="10.80.0.254", dns=["10.80.0.254", "fd00::53"])["network"]
+    assert (network["gateway"], network["dns"]) == ("10.80.0.254", ["10.80.0.254", "fd00::53"])
+    xml = desk.hypervisor.nets["pocket"].xml
+    assert "dhcp-option=option:router,10.80.0.254" in xml
+    assert "dhcp-option=option:dns-server,10.80.0.254" in xml
+    assert desk.writes(gateway="10.80.0.253") == ["define pocket", "stop pocket", "start pocket"]
+    assert desk.again(dns=[])["network"]["dns"] == ["10.80.0.1"]
+    assert desk.again(gateway="")["network"]["gateway"] == "10.80.0.1"
+    assert "dnsmasq" not in desk.hypervisor.nets["pocket"].xml
+
+
+def test_an_ipv6_subnet_is_set_kept_changed_and_taken_back(desk: Desk) -> None:
+    desk.again()
+    network = desk.again(ipv6_cidr="fd00:80::/64")["network"]
+    assert (network["ipv6_cidr"], network["ipv6_gateway"]) == ("fd00:80::/64", "fd00:80::1")
+    assert network["reservations"] == []
+    assert desk.hypervisor.nets["pocket"].serves_dhcp6
+    assert '<nat ipv6="yes"' in desk.hypervisor.nets["pocket"].xml
+    assert desk.again(ipv6_cidr="fd00:81::7/96")["network"]["ipv6_gateway"] == "fd00:81::7"
+    ids = execute(desk.task, {**PARAMS, "name": "a"})["instance_ids"]
+    assert ids[0] in desk.refuse(ipv6_cidr="fd00:82::/64")["msg"]
+    assert ids[0] in desk.refuse(ipv6_cidr="")["msg"]
+    execute(desk.task, {**PARAMS, "name": "a", "state": "terminated"})
+    assert desk.again(ipv6_cidr="")["network"]["ipv6_cidr"] is None
+    assert "ipv6" not in desk.hypervisor.nets["pocket"].xml
+
+
+def test_dhcp_is_turned_off_and_on(desk: Desk) -> None:
+    assert desk.again(dhcp=False)["network"]["dhcp"] is False
+    assert desk.writes(dhcp=True) == ["define pocket"]
+    ids = execute(desk.task, {**PARAMS, "name": "a"})["instance_ids"]
+    assert ids[0] in desk.refuse(dhcp=False)["msg"]
+
+
+BARE = {"mode": "bridge", "bridge": "br0", "cidr": "192.0.2.0/24", "address_range": "192.0.2.100-192.0.2.199"}
+
+
+def test_a_network_on_a_bridge_of_the_hosts(desk: Desk) -> None:
+    desk.uplinks.found["br0"] = Interface("br0", (ipaddress.ip_interface("192.0.2.1/24"),), kind="bridge")
+    network = desk.again(**BARE)["network"]
+    assert {name: network[name] for name in ("bridge_address", "cidr", "gateway", "dns", "dhcp")} == {
+        "bridge_address": None,
+        "cidr": "192.0.2.0/24",
+        "gateway": None,
+        "dns": [],
+        "dhcp": False,
+    }
+    assert desk.call(cidr="192.0.2.0/24")["changed"] is False
+    assert desk.writes(gateway="192.0.2.1", dns=["192.0.2.1"]) == ["define pocket"]
+    assert desk.writes(ipv6_cidr="fd00:80::/64") == ["define pocket"]
+    assert desk.writes(address_range="192.0.2.100-192.0.2.120") == ["define pocket"]
+    assert desk.again(gateway="", dns=[], ipv6_cidr="")["network"]["gateway"] is None
+    # It becomes one with a bridge of its own, and goes back.
+    assert desk.again(mode="nat", bridge="br7", cidr="10.7.0.0/24", address_range="")["network"]["dhcp"] is True
+    assert desk.again(**BARE)["network"] == network
+    desk.again(state="absent")
+    assert "br0" in desk.uplinks.found
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"bridge": None}, "bridge: '' is no bridge on this host (there are br0)"),
+        ({"bridge": "eth1"}, "bridge: 'eth1' is no bridge on this host"),
+        ({"cidr": None}, "cidr: the network 'pocket' has no IPv4 subnet"),
+        ({"address_range": None}, "address_range: is missing"),
+        ({"dhcp": True}, "dhcp: libvirt has no DHCP server"),
+        ({"uplink": "eth1"}, "uplink: 'eth1' is not ours"),
+        ({"dhcp_range": "192.0.2.7-192.0.2.9"}, "dhcp_range: 192.0.2.7-192.0.2.9 is for the DHCP server"),
+        ({"gateway": "192.0.3.1"}, "gateway: 192.0.3.1 is no machine's address in 192.0.2.0/24"),
+    ],
+)
+def test_what_a_bridge_of_the_hosts_cannot_have_is_refused(desk: Desk, stated: dict[str, Any], said: str) -> None:
+    desk.uplinks.found["br0"] = Interface("br0", (ipaddress.ip_interface("192.0.2.1/24"),), kind="bridge")
+    assert said in desk.refuse(**{**BARE, **stated})["msg"]
+
+
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
@@ -176,20 +274,31 @@ def test_the_range_of_instances_is_kept_to(desk: Desk) -> None:
         ({"cidr": "10.80.0.0/30"}, "prefix length out of range"),
         ({"cidr": "10.80.0.255/24"}, "broadcast"),
         ({"cidr": "192.0.2.0/24"}, "overlaps with 192.0.2.7/24 of this host's 'eth0'"),
-        ({"mode": "bridge"}, "mode: 'bridge'"),
+        ({"mode": "macvtap"}, "mode: 'macvtap'"),
         ({"dhcp_range": "10.80.0.9"}, "dhcp_range: '10.80.0.9' is no range"),
         ({"dhcp_range": "10.80.0.9-10.80.0.8"}, "ends before it begins"),
         ({"dhcp_range": "10.80.0.9-10.80.1.9"}, "dhcp_range: 10.80.1.9 is no machine's address in 10.80.0.0/24"),
         ({"address_range": "10.80.0.0-10.80.0.9"}, "address_range: 10.80.0.0"),
+        ({"gateway": "10.80.0"}, "gateway: '10.80.0' is no IPv4 address"),
+        ({"gateway": "10.81.0.1"}, "gateway: 10.81.0.1 is no machine's address in 10.80.0.0/24"),
+        ({"dns": ["ns1"]}, "dns: 'ns1' is no IP address"),
+        ({"ipv6_cidr": "fd00::1"}, "ipv6_cidr: 'fd00::1' is no IPv6 subnet"),
+        ({"ipv6_cidr": "10.0.0.0/24"}, "ipv6_cidr: '10.0.0.0/24' is no IPv6 subnet"),
+        ({"ipv6_cidr": "fd00::/126"}, "prefix length out of range"),
+        ({"ipv6_cidr": "fe80::/64"}, "is no subnet of machines' addresses"),
+        ({"ipv6_cidr": "2001:db8::/64"}, "overlaps with 2001:db8::7/64 of this host's 'eth2'"),
+        ({"ipv6_cidr": "fd00::/64", "uplink": "eth1"}, "ipv6_cidr: fd00::/64 cannot be combined with the uplink"),
+        ({"dhcp": False, "dhcp_range": "10.80.0.9-10.80.0.99"}, "dhcp_range: 10.80.0.9-10.80.0.99 is for the DHCP"),
         ({"uplink": "eth7"}, "uplink: there is no interface 'eth7'"),
         ({"uplink": "eth0"}, "uplink: 'eth0' has the address 192.0.2.7/24"),
         ({"uplink": "lo"}, "uplink: 'lo'"),
-        ({"uplink": "eth2"}, "is a port of 'br0' already"),
+        ({"uplink": "eth3"}, "is a port of 'br0' already"),
         ({"uplink": "eth1", "dhcp_range": "10.80.0.9-10.80.0.99"}, "cannot be combined with the uplink 'eth1'"),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any], said: str) -> None:
-    desk.uplinks.found["eth2"] = Interface("eth2", (), "br0")
+    desk.uplinks.found["eth2"] = Interface("eth2", (ipaddress.ip_interface("2001:db8::7/64"),), "br0")
+    desk.uplinks.found["eth3"] = Interface("eth3", (), "br0")
     desk.hypervisor.nets["other"] = desk.network("other", "10.99.0.1/24")
     assert said in desk.refuse(**stated)["msg"]
 

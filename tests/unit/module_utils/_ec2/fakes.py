@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -36,13 +36,13 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Im
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, network_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of, network_xml
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import (
+    Address,
     AddressRange,
     Host,
     Lease,
     Network,
-    network_of,
-    network_xml,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.request import Template
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
@@ -99,6 +99,10 @@ class FakeHypervisor(Hypervisor):
         self.broken: dict[str, str] = {}  # what fails for whom
         self.nets: dict[str, Network] = {}
         self.given: list[Lease] = []
+        self.agents: dict[str, list[str]] = {}  # what guest agents tell
+        self.table: dict[Address, str] = {}  # the neighbour table
+        self.link: dict[Address, str] = {}  # who answers questions for an address
+        self.asked: list[tuple[str, list[str]]] = []
         self.foreign: dict[str, bool] = {}
         self.interfaces: dict[str, Interface] = {}
         self.pictures: dict[str, bytes] = {}  # id -> what is on its screen
@@ -125,6 +129,20 @@ class FakeHypervisor(Hypervisor):
     def arp_addresses(self, instance_id: str) -> list[str]:
         return []
 
+    def agent_addresses(self, instance_id: str) -> list[str]:
+        return self.agents.get(instance_id, [])
+
+    def neighbours(self) -> dict[Address, str]:
+        return dict(self.table)
+
+    def host_addresses(self) -> dict[Address, str]:
+        own = [address for one in self.interfaces.values() if one.kind != "loopback" for address in one.addresses]
+        return {address.ip: "52:54:00:ff:ff:ff" for address in own}
+
+    def who_has(self, name: str, addresses: Iterable[ipaddress.IPv4Address]) -> dict[Address, str]:
+        self.asked.append((name, sorted(map(str, addresses))))
+        return {address: mac for address, mac in self.link.items() if address in set(addresses)}
+
     def define(self, instance: Instance, files: Files, template: Template) -> None:
         self._fail("define", instance.instance_id)
         self.domains[instance.instance_id] = domain_xml(instance, files, template)
@@ -147,9 +165,10 @@ class FakeHypervisor(Hypervisor):
         self.by_guest.discard(instance_id)
         self.hibernated.discard(instance_id)
         self._at_boot(instance, instance.restart_policy != "never")
-        address = ipaddress.IPv4Address(instance.private_ip_address or "")
-        self.given = [one for one in self.given if one.mac_address != instance.mac_address]
-        self.given.append(Lease(instance.mac_address, address, len(self.guard.writes)))
+        for _network, host in Host.of(instance):
+            if host.address.version == 4:
+                self.given = [one for one in self.given if one.mac_address != host.mac_address]
+                self.given.append(Lease(host.mac_address, host.address, len(self.guard.writes)))
 
     def _at_boot(self, instance: Instance, wanted: bool) -> None:
         (self.at_boot.add if wanted else self.at_boot.discard)(instance.instance_id)
@@ -218,12 +237,16 @@ class FakeHypervisor(Hypervisor):
 
     def reserve(self, name: str, host: Host) -> None:
         self._fail("reserve", host.name)
+        if host.address.version == 6 and not self.nets[name].serves_dhcp6:
+            return
+        assert self.nets[name].dhcp or host.address.version == 6
         hosts = [*self.nets[name].hosts, host]
         assert len({one.address for one in hosts}) == len(hosts)
         self.nets[name] = replace(self.nets[name], hosts=tuple(hosts))
 
     def release(self, name: str, host: Host) -> None:
         self._fail("release", host.name)
+        self.given = [one for one in self.given if one.mac_address != host.mac_address]
         network = self.nets[name]
         hosts = tuple(one for one in network.hosts if one.mac_address != host.mac_address)
         self.nets[name] = replace(network, hosts=hosts)
@@ -234,7 +257,7 @@ class FakeHypervisor(Hypervisor):
         active = old.active if old else False
         made = network_of(network_xml(network), active=active, autostart=old.autostart if old else False)
         live = old.live_bridge if old else ""
-        changed = old is not None and (old.bridge, old.interface, old.mode) != (made.bridge, made.interface, made.mode)
+        changed = old is not None and old.started_with != made.started_with
         self.nets[network.name] = replace(made, live_bridge=live, outdated=active and changed)
 
     def set_dhcp_range(self, name: str, old: AddressRange | None, new: AddressRange | None) -> None:
