@@ -25,7 +25,9 @@ options:
       - What selects the instances, as a dictionary of EC2's filter names and values. All names must match, of several
         values of a name any; C(*) and C(?) are wildcards, a backslash takes their meaning off.
       - Known are V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
-        V(key-name), V(launch-index), V(launch-time), V(network), V(network-interface.mac-address),
+        V(ipv6-address), V(key-name), V(launch-index), V(launch-time), V(network),
+        V(network-interface.addresses.private-ip-address), V(network-interface.ipv6-addresses.ipv6-address),
+        V(network-interface.mac-address),
         V(private-dns-name), V(private-ip-address), V(reservation-id), V(tag-key) and V(tag:KEY). Any other is an error.
     type: dict
 extends_documentation_fragment:

@@ -15,7 +15,7 @@ from .interfaces import DHCP, SEED, Interface, mac_address
 from .networks import Address, Network
 from .request import Current, InterfaceRequest, Template
 
-__all__ = ["active_network", "available", "free_addresses", "plan_interfaces"]
+__all__ = ["active_network", "available", "free_addresses", "plan_interfaces", "taken"]
 
 IPv4 = ipaddress.IPv4Address
 IPv6 = ipaddress.IPv6Address
@@ -34,9 +34,9 @@ def plan_interfaces(current: Current, template: Template, ids: Sequence[str]) ->
                     "launch one at a time, or leave the address out",
                     code="InvalidParameterCombination",
                 )
-        taken = planned | _taken(current, network)
-        ipv4 = _ipv4_addresses(current, network, wanted, taken, len(ids))
-        ipv6 = [_ipv6_address(current, network, wanted, taken, one, index) for one in ids]
+        used = planned | taken(current, network)
+        ipv4 = _ipv4_addresses(current, network, wanted, used, len(ids))
+        ipv6 = [_ipv6_address(current, network, wanted, used, one, index) for one in ids]
         planned.update(ipv4, (one for one in ipv6 if one))
         given_by = DHCP if network.dhcp and not network.bare else SEED
         columns.append(
@@ -68,7 +68,7 @@ def active_network(name: str, current: Current) -> Network:
 # What is taken
 
 
-def _taken(current: Current, network: Network) -> set[Address]:
+def taken(current: Current, network: Network) -> set[Address]:
     """Return the addresses that somebody has, or may have: nobody else can be given them.
 
     dnsmasq does not give an address that another machine's lease still holds, whatever is reserved.

@@ -31,6 +31,13 @@ FILTERS: dict[str, Callable[[Instance], list[str]]] = {
     "launch-index": lambda instance: [str(instance.ami_launch_index)],
     "launch-time": lambda instance: [instance.launch_time],
     "network": lambda instance: [interface.network for interface in instance.interfaces],
+    "ipv6-address": lambda instance: [instance.ipv6_address] if instance.ipv6_address else [],
+    "network-interface.addresses.private-ip-address": lambda instance: [
+        one.private_ip_address for one in instance.interfaces if one.private_ip_address
+    ],
+    "network-interface.ipv6-addresses.ipv6-address": lambda instance: [
+        one.ipv6_address for one in instance.interfaces if one.ipv6_address
+    ],
     "network-interface.mac-address": lambda instance: [one.mac_address for one in instance.interfaces],
     "private-dns-name": lambda instance: [instance.instance_id],
     "private-ip-address": lambda instance: [instance.private_ip_address] if instance.private_ip_address else [],

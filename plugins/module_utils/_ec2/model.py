@@ -183,6 +183,7 @@ class Instance:
 
     def printable(self) -> dict[str, Any]:
         """Return what a diff shows of it."""
+        further = [interface.network for interface in self.interfaces[1:]]
         return {
             "state": self.state,
             "image_id": self.image_id,
@@ -191,6 +192,7 @@ class Instance:
             "memory_mib": self.memory_mib,
             "network": self.network,
             "private_ip_address": self.private_ip_address,
+            **({"further_networks": further} if further else {}),
             "tags": dict(sorted(self.tags.items())),
             "user_data_sha256": self.user_data_sha256,
             "key_name": self.key_name,

@@ -21,7 +21,7 @@ from .networks import MODES, Address, AddressRange, Network
 from .store import Store
 from .uplinks import Uplinks
 
-__all__ = ["NetworkTask"]
+__all__ = ["NetworkTask", "described"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
@@ -103,10 +103,11 @@ class NetworkTask(Task[Current]):
             )
 
     def result(self, plan: Plan, state: Current, applied: bool) -> dict[str, Any]:
-        return {"network": _described(state.network) if state.network else None}
+        return {"network": described(state.network) if state.network else None}
 
 
-def _described(network: Network) -> dict[str, Any]:
+def described(network: Network) -> dict[str, Any]:
+    """Return what the modules tell of a network."""
     hosts = [
         {
             "instance_id": host.instance_id,
