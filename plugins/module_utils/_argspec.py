@@ -10,7 +10,9 @@ from typing import Any
 __all__ = [
     "EC2LIKE",
     "EC2LIKE_INSTANCE",
+    "EC2LIKE_SNAPSHOT",
     "EC2LIKE_STORE",
+    "EC2LIKE_VOLUME",
     "IPVS_DAEMON",
     "IPVS_DEST",
     "IPVS_DRAIN",
@@ -151,6 +153,28 @@ EC2LIKE_INSTANCE: Spec = {
         "elements": "dict",
         "options": {name: {"type": "str"} for name in ("network", "private_ip_address", "ipv6_address")},
     },
+    "volumes": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "device_name": {"type": "str", "required": True},
+            "volume_id": {"type": "str"},
+            "ebs": {
+                "type": "dict",
+                "options": {
+                    "volume_size": {"type": "int"},
+                    "snapshot_id": {"type": "str"},
+                    "disk_format": {"type": "str", "choices": ["qcow2", "raw"]},
+                    "delete_on_termination": {"type": "bool"},
+                },
+            },
+        },
+    },
+    "root_size_gib": {"type": "int"},
+    "disk_format": {"type": "str", "choices": ["qcow2", "raw"]},
+    "disk_cache": {"type": "str", "choices": ["default", "none", "writethrough", "writeback", "directsync", "unsafe"]},
+    "disk_discard": {"type": "str", "choices": ["unmap", "ignore"]},
+    "disk_clone": {"type": "str", "choices": ["linked", "full"]},
     "accel": {"type": "str", "choices": ["auto", "kvm", "tcg"], "default": "auto"},
     "video": {"type": "str", "choices": ["none", "vga", "virtio"], "default": "none"},
     "wait": {"type": "bool", "default": True},
@@ -159,4 +183,32 @@ EC2LIKE_INSTANCE: Spec = {
     "wait_timeout": {"type": "int", "default": 600},
     "stop_timeout": {"type": "int", "default": 60},
     "hibernate": {"type": "bool", "default": False},
+}
+# Documented in modules/ec2like_volume.py
+EC2LIKE_VOLUME: Spec = {
+    "volume_id": {"type": "str", "aliases": ["id"]},
+    "name": {"type": "str"},
+    "tags": {"type": "dict"},
+    "purge_tags": {"type": "bool", "default": False},
+    "size_gib": {"type": "int", "aliases": ["volume_size"]},
+    "disk_format": {"type": "str", "choices": ["qcow2", "raw"]},
+    "snapshot_id": {"type": "str", "aliases": ["snapshot"]},
+    "instance": {"type": "str", "aliases": ["instance_id"]},
+    "device_name": {"type": "str"},
+    "delete_on_termination": {"type": "bool"},
+    "wait_timeout": {"type": "int", "default": 60},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+# Documented in modules/ec2like_snapshot.py
+EC2LIKE_SNAPSHOT: Spec = {
+    "snapshot_id": {"type": "str"},
+    "name": {"type": "str"},
+    "volume_id": {"type": "str"},
+    "instance_id": {"type": "str"},
+    "device_name": {"type": "str"},
+    "description": {"type": "str"},
+    "tags": {"type": "dict", "aliases": ["snapshot_tags"]},
+    "purge_tags": {"type": "bool", "default": False},
+    "freeze": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }

@@ -13,7 +13,8 @@ version_added: 0.1.0
 author:
   - pocket.cloud contributors (@pocket-cloud)
 description:
-  - Copies a bootable disk file into the store of a KVM host and registers it under a name, or removes it.
+  - Copies a bootable disk file, or what an instance has on its root disk, into the store of a KVM host and registers it
+    under a name, or removes it.
   - The copy is read-only and shares its blocks with the original where the file system can do that.
     Instances get linked clones of it, so it never changes; another content is another image.
   - The id is V(ami-) and the first 17 hexadecimal digits of the content's SHA-256, so the same disk has the same id
@@ -25,6 +26,7 @@ extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.changes
   - pocket.cloud.ec2like
+  - pocket.cloud.ec2like.libvirt
 requirements:
   - qemu-img on the target (Debian's C(qemu-utils)).
 options:
@@ -39,7 +41,8 @@ options:
     required: true
   path:
     description:
-      - Absolute path on the target of the disk file. One of O(path) and O(url) is required for O(state=present).
+      - Absolute path on the target of the disk file. One of O(path), O(url) and O(instance_id) is required for
+        O(state=present).
       - The file must be a disk by itself. Symbolic links, files with a backing file or an external data file, and
         encrypted, compressed or other than qcow2 and raw disks are refused.
       - It is not read again as long as its path, size and modification time are those of the registration.
@@ -49,6 +52,25 @@ options:
       - URL (V(https), V(http) or V(file)) from which the target fetches the disk file. Certificates are verified.
       - Check mode fetches nothing. It tells the id, which O(checksum) determines, but not the size.
     type: str
+  instance_id:
+    description:
+      - The instance of whose root disk the image is made, in one qcow2 file that stands alone.
+      - A name that is registered already must be of the same instance, and is left as it is. The content is that of the
+        first run.
+      - libvirt is needed for this only.
+    type: str
+  no_reboot:
+    description:
+      - Whether an instance that runs goes on while O(instance_id) is copied. The image then has what was on the disk at
+        the moment when that began, as after a power failure.
+      - Where it does not, its guest is shut down, and started again when the copy is made. Nothing else is launched or
+        changed on the host in that time.
+    type: bool
+    default: false
+  stop_timeout:
+    description: How many seconds the guest has to shut down. Then it is powered off.
+    type: int
+    default: 60
   checksum:
     description:
       - What the content must be, as V(sha256:) and 64 hexadecimal digits. Required with O(url).
@@ -75,6 +97,7 @@ options:
     choices: [present, absent]
     default: present
 seealso:
+  - module: pocket.cloud.ec2like_image_info
   - module: pocket.cloud.ec2like_instance
 """
 
@@ -91,6 +114,12 @@ EXAMPLES = r"""
     url: https://images.example.com/debian-12-generic-amd64.qcow2
     checksum: sha256:5f1b3c9a7d2e4860a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718
 
+- name: Make an image of an instance that goes on meanwhile
+  pocket.cloud.ec2like_image:
+    name: web-server-2
+    instance_id: i-0f3a9c2b7d1e45608
+    no_reboot: true
+
 - name: Remove an image
   pocket.cloud.ec2like_image:
     name: web-server
@@ -100,7 +129,7 @@ EXAMPLES = r"""
 RETURN = r"""
 image_id:
   description:
-    - The image's id. In check mode, the one that it would get.
+    - The image's id. In check mode, the one that it would get, which of O(instance_id) is not known.
     - None where there was no image to remove.
   returned: success
   type: str
@@ -153,7 +182,7 @@ image:
       type: str
       sample: sha256:5f1b3c9a7d2e4860a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718
     source:
-      description: The path or URL that it was registered from.
+      description: The path or URL that it was registered from, or the instance that it was made of.
       returned: always
       type: str
       sample: /srv/disks/web-server.qcow2
@@ -171,24 +200,27 @@ error_code:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_STORE
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_task import ImageTask
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_capture import image_task
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
 def main() -> None:
     """Carry out the module."""
     spec = {
-        **EC2LIKE_STORE,
+        **EC2LIKE,
         "name": {"type": "str", "required": True},
         "path": {"type": "path"},
         "url": {"type": "str"},
+        "instance_id": {"type": "str"},
+        "no_reboot": {"type": "bool", "default": False},
+        "stop_timeout": {"type": "int", "default": 60},
         "checksum": {"type": "str"},
         "disk_format": {"type": "str", "choices": ["auto", "qcow2", "raw"], "default": "auto"},
         "description": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), ImageTask)
+    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), image_task)
 
 
 if __name__ == "__main__":

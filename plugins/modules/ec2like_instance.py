@@ -234,6 +234,69 @@ options:
       ipv6_address:
         description: As O(ipv6_address).
         type: str
+  volumes:
+    description:
+      - Volumes that the instances have, as EC2's block device mappings. Those that are missing are made and attached,
+        to a running instance at once; those that are not stated stay.
+      - A mapping of the root device (V(/dev/sda1), V(/dev/xvda), V(/dev/vda)) with C(ebs.volume_size) is the same as
+        O(root_size_gib).
+    type: list
+    elements: dict
+    suboptions:
+      device_name:
+        description: V(/dev/sdf), V(/dev/xvdf), V(/dev/vdf) and V(vdf) mean the same device.
+        type: str
+        required: true
+      volume_id:
+        description: A volume that exists. Without it a new one is made as O(volumes[].ebs) says.
+        type: str
+      ebs:
+        description: The volume.
+        type: dict
+        suboptions:
+          volume_size:
+            description:
+              - Size in GiB. Required for a new volume unless O(volumes[].ebs.snapshot_id) is given.
+              - A volume that is smaller grows.
+            type: int
+          snapshot_id:
+            description: The snapshot that a new volume is a copy of.
+            type: str
+          disk_format:
+            description: Format of the file of a new volume, V(qcow2) where it is not stated.
+            type: str
+            choices: [qcow2, raw]
+          delete_on_termination:
+            description:
+              - Whether the volume goes with the instance. Where it is not stated, one that is made here does, and one
+                that existed does not.
+            type: bool
+  root_size_gib:
+    description:
+      - Size of the root disk in GiB, the image's where it is not stated. At least the image's.
+      - The root disk of an instance that exists grows to it, at once where it runs. It never shrinks.
+    type: int
+  disk_format:
+    description:
+      - Format of the root disk of new instances, V(qcow2) where it is not stated. A V(raw) one is a full copy.
+    type: str
+    choices: [qcow2, raw]
+  disk_clone:
+    description:
+      - Whether the root disk of new instances is a V(linked) clone of the image, which is made at once and shares what
+        it does not change, or a V(full) copy, which does not need the image. V(linked) where nothing is stated.
+    type: str
+    choices: [linked, full]
+  disk_cache:
+    description: QEMU's cache mode for the root disk of new instances, its own default where it is not stated.
+    type: str
+    choices: [default, none, writethrough, writeback, directsync, unsafe]
+  disk_discard:
+    description:
+      - Whether room that the guest of a new instance gives back on its root disk is given back to the host, V(unmap),
+        or not, V(ignore). V(unmap) where nothing is stated.
+    type: str
+    choices: [unmap, ignore]
   accel:
     description:
       - What new instances run on. V(auto) is KVM where it was shown to boot a kernel, else V(tcg), QEMU's emulator.
@@ -331,6 +394,17 @@ EXAMPLES = r"""
           #!/bin/sh
           echo "bind $(hostname -I)" >> /etc/redis/redis.conf
           systemctl restart redis-server
+
+- name: An instance with a larger root disk and a volume that outlives it
+  pocket.cloud.ec2like_instance:
+    name: files
+    image_id: debian-12
+    root_size_gib: 20
+    volumes:
+      - device_name: /dev/sdf
+        ebs:
+          volume_size: 100
+          delete_on_termination: false
 
 - name: Restart the web servers
   pocket.cloud.ec2like_instance:
@@ -442,6 +516,16 @@ instances:
     placement:
       description: Where it runs. C(host) is the host's name, C(accel) is C(kvm) or C(tcg).
       type: dict
+    root_device_name:
+      description: The device name of its root disk.
+      type: str
+      sample: /dev/vda
+    block_device_mappings:
+      description:
+        - Its volumes, each with C(device_name) and C(ebs), which has C(volume_id), C(status) and
+          C(delete_on_termination).
+      type: list
+      elements: dict
     user_data_sha256:
       description: The SHA-256 of its user data; none when it has none.
       type: str

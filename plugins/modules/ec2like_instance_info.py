@@ -128,6 +128,16 @@ instances:
     placement:
       description: Where it runs. C(host) is the host's name, C(accel) is C(kvm) or C(tcg).
       type: dict
+    root_device_name:
+      description: The device name of its root disk.
+      type: str
+      sample: /dev/vda
+    block_device_mappings:
+      description:
+        - Its volumes, each with C(device_name) and C(ebs), which has C(volume_id), C(status) and
+          C(delete_on_termination).
+      type: list
+      elements: dict
     user_data_sha256:
       description: The SHA-256 of its user data; none when it has none.
       type: str

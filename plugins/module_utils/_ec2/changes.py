@@ -12,15 +12,15 @@ from typing import Any
 
 from .._errors import PocketError
 from .._plan import Operation
+from .block_devices import deleted_after, disk_changes
 from .launches import size_of
-from .model import Instance
+from .model import HIBERNATED, Instance
 from .request import Current, Request
 
 __all__ = ["HIBERNATED", "Change", "changes", "left_as", "outdated"]
 
 # State asked for -> what brings an instance there, and the state it then is in.
 _WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}
-HIBERNATED = "User initiated hibernate"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def _described(instance: Instance, request: Request, current: Current) -> Instan
     """Return `instance` with all that the request states about it, but in its present state."""
     template = request.template
     stated: dict[str, Any] = {"tags": _tags_after(instance, request)}
+    if template.volumes is not None:
+        stated["volumes_deleted_on_termination"] = deleted_after(instance, template.volumes)
     if request.exact_count is None or request.allow_stop:
         stated.update(_machine(request, current))
     for option, name in (
@@ -102,6 +104,8 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
     offline = change.resized or change.user_data is not None
     action, state = _WAYS.get(request.state, ("", instance.state))
     after = replace(now, state=state)
+    drawn = request.drawn.launch_time
+    yield from disk_changes(instance, request.template.volumes, request.template.root, current.shelf, drawn)
     if offline:
         _check_offline(change, request)
         if instance.state != "stopped":
@@ -133,7 +137,7 @@ def _check_offline(change: Change, request: Request) -> None:
     instance = change.before
     size = "instance_type" if request.template.instance_type else "vcpus, memory_mib"
     what = size if change.resized else "user_data"
-    if instance.state_reason.startswith(HIBERNATED) and instance.state == "stopped":
+    if instance.hibernated:
         raise PocketError(
             f"{what}: {instance.label} is hibernated, and what it was doing depends on what it has; start it first",
             code="IncorrectInstanceState",

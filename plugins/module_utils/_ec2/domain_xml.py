@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import PocketError
+from .block_devices import RootDisk
+from .disks import ROOT_DEVICE, SEED_DEVICE, Disk, disk_element, disks_of
 from .interfaces import add_interfaces, interfaces_of
 from .model import Instance, machine_uuid
 from .request import Template
@@ -56,16 +58,16 @@ _FLAGS = {"source_dest_check": True, "termination_protection": False}
 
 @dataclass(frozen=True)
 class Files:
-    """Where an instance's files lie. `disk` is qcow2; `console` is what the guest wrote on its serial port."""
+    """Where an instance's files lie. `disk` is its root disk; `console` is what the guest wrote on its serial port."""
 
     disk: Path
     seed: Path
     console: Path
 
     @classmethod
-    def of(cls, directory: Path) -> Files:
+    def of(cls, directory: Path, disk_format: str = "qcow2") -> Files:
         """Return those of the instance whose directory is `directory`."""
-        return cls(directory / "disk.qcow2", directory / "seed.iso", directory / "console.log")
+        return cls(directory / f"disk.{disk_format}", directory / "seed.iso", directory / "console.log")
 
 
 def metadata_xml(instance: Instance) -> str:
@@ -86,6 +88,8 @@ def _metadata(instance: Instance, namespace: str) -> Element:
         add(root, f"{namespace}tag", {"key": key, "value": value})
     for group in instance.security_groups:
         add(root, f"{namespace}security-group", {"id": group})
+    for volume in instance.volumes_deleted_on_termination:
+        add(root, f"{namespace}volume", {"id": volume, "delete-on-termination": "true"})
     return root
 
 
@@ -109,6 +113,8 @@ def instance_of(xml: str, state: str) -> Instance | None:
             interfaces=interfaces_of(root),
             tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iterfind("{*}tag")},
             security_groups=tuple(group.attrib["id"] for group in root.iterfind("{*}security-group")),
+            disks=disks_of(domain),
+            volumes_deleted_on_termination=tuple(volume.attrib["id"] for volume in root.iterfind("{*}volume")),
             state=state,
             vcpus=int(domain.findtext("vcpu", "1")),
             memory_mib=_mib(domain.find("memory")),
@@ -172,24 +178,32 @@ def domain_xml(instance: Instance, files: Files, template: Template) -> str:
     add(domain, "on_reboot", text="restart")
     add(domain, "on_crash", text="destroy")
     devices = add(domain, "devices")
-    _devices(devices, instance, files)
+    _devices(devices, instance, files, template.root)
     if template.video != "none":
         # A card and no server: nothing listens, the picture is taken by way of libvirt.
         add(add(devices, "video"), "model", {"type": template.video})
     return text_of(domain)
 
 
-def _devices(devices: Element, instance: Instance, files: Files) -> None:
-    root = add(devices, "disk", {"type": "file", "device": "disk"})
-    add(root, "driver", {"name": "qemu", "type": "qcow2", "discard": "unmap"})
-    add(root, "source", {"file": files.disk})
-    add(root, "target", {"dev": "vda", "bus": "virtio"})
+# PCIe knows no slot to plug a disk into but a port of its own, which must be there from the start: for the eleven
+# volumes that EC2 has recommended names for, and for what the machine has beside disks and interfaces.
+_SPARE_PORTS = 11
+_OWN_DEVICES = 5
+
+
+def _devices(devices: Element, instance: Instance, files: Files, root: RootDisk) -> None:
+    volumes = [disk for disk in instance.disks if disk.volume_id]
+    for number in range(_OWN_DEVICES + len(instance.interfaces) + len(volumes) + _SPARE_PORTS):
+        add(devices, "controller", {"type": "pci", "index": number + 1, "model": "pcie-root-port"})
+    devices.append(disk_element(Disk(ROOT_DEVICE, files.disk, root.format), root.cache, root.discard or "unmap"))
     # Not a CD-ROM: small cloud kernels have a driver for virtio disks, and none for SATA.
     seed = add(devices, "disk", {"type": "file", "device": "disk"})
     add(seed, "driver", {"name": "qemu", "type": "raw"})
     add(seed, "source", {"file": files.seed})
-    add(seed, "target", {"dev": "vdb", "bus": "virtio"})
+    add(seed, "target", {"dev": SEED_DEVICE, "bus": "virtio"})
     add(seed, "readonly")
+    for volume in volumes:
+        devices.append(disk_element(volume))
     for interface in instance.interfaces:
         card = add(devices, "interface", {"type": "network"})
         add(card, "mac", {"address": interface.mac_address})

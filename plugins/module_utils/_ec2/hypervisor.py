@@ -12,6 +12,7 @@ from .._errors import PocketError
 from .capacity import HostSize
 from .connection import DEFAULT_URI, THREADS
 from .console_calls import ConsoleCalls
+from .device_calls import DeviceCalls
 from .domain_xml import (
     METADATA_KEY,
     METADATA_URI,
@@ -35,7 +36,7 @@ _SHUTOFF = 5
 BY_GUEST = "Instance initiated shutdown"
 
 
-class Hypervisor(NetworkCalls, ConsoleCalls):
+class Hypervisor(NetworkCalls, ConsoleCalls, DeviceCalls):
     """A libvirt daemon's instances, their screens, and networks; connected to when first needed."""
 
     _host_name = ""

@@ -31,6 +31,8 @@ from .store import Store
 __all__ = [
     "INCOMING",
     "checksum_of",
+    "clones",
+    "incoming",
     "incoming_copy",
     "incoming_download",
     "is_intact",
@@ -74,6 +76,14 @@ def users(store: Store, path: Path) -> list[str]:
     return sorted(instance for instance, backing in _backing_files(store) if backing == path.name)
 
 
+def clones(store: Store) -> dict[str, list[str]]:
+    """The ids of the instances whose disks are linked clones, by the name of the file that they are clones of."""
+    found: dict[str, list[str]] = {}
+    for instance, backing in _backing_files(store):
+        found.setdefault(backing, []).append(instance)
+    return {backing: sorted(instances) for backing, instances in found.items()}
+
+
 def _backing_files(store: Store) -> Iterator[tuple[str, str]]:
     """Each instance's id with the name of the file that its disk is a clone of.
 
@@ -109,7 +119,7 @@ def _is_ours(name: str) -> bool:
 
 
 @contextmanager
-def _incoming(store: Store, attempt: str) -> Iterator[Path]:
+def incoming(store: Store, attempt: str) -> Iterator[Path]:
     """A name for a file that is to become an image; taken away again unless it was published."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=INCOMING, dir=store.image_directory)
@@ -132,7 +142,7 @@ def incoming_copy(store: Store, source: str, checksum: str) -> Iterator[Path]:
     :param checksum: what the content must be.
     """
     attempt = f"Cannot copy {source} into the store {store.root}"
-    with _incoming(store, attempt) as path:
+    with incoming(store, attempt) as path:
         with open_disk(source) as original, path.open("wb") as copy:
             _copy(original.fileno(), copy.fileno())
         _compare(attempt, checksum_of(path), checksum, "it was changed meanwhile; try again when nothing writes to it")
@@ -176,7 +186,7 @@ def incoming_download(store: Store, url: str, checksum: str) -> Iterator[Path]:
     :param checksum: what the content must be.
     """
     attempt = f"Cannot fetch {url}"
-    with _incoming(store, attempt) as path:
+    with incoming(store, attempt) as path:
         with path.open("wb") as target, _open_url(url, attempt) as response:
             digest = hashlib.sha256()
             while True:
@@ -227,12 +237,12 @@ def _compare(attempt: str, found: str, wanted: str, way_out: str) -> None:
         raise PocketError(f"{attempt}: its checksum is {found} instead of {wanted}; {way_out}")
 
 
-def publish(incoming: Path, target: Path) -> None:
-    """Give a fetched file its place, read-only, and make sure that it is on the disk."""
-    attempt = f"Cannot put the image {target} in its place"
+def publish(incoming: Path, target: Path, mode: int = 0o444) -> None:
+    """Give a finished file its place, read-only unless `mode` says otherwise, and make sure that it is on the disk."""
+    attempt = f"Cannot put {target} in its place"
     try:
         with incoming.open("rb") as stream:
-            os.fchmod(stream.fileno(), 0o444)
+            os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         os.replace(incoming, target)
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -16,7 +16,7 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .images import Image, gib
 
-__all__ = ["Content", "Current", "ImageRequest", "make_plan", "parse", "printable"]
+__all__ = ["Content", "Current", "ImageRequest", "check_description", "check_name", "make_plan", "parse", "printable"]
 
 # EC2's reference of RegisterImage: the characters and lengths of names and descriptions.
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
@@ -88,19 +88,22 @@ def parse(params: Mapping[str, Any]) -> ImageRequest:
         disk_format=params["disk_format"],
         description=params.get("description"),
     )
-    _check_name(request.name)
+    check_name(request.name)
     if request.state == "present":
         _check_source(request)
     if request.checksum is not None and not _CHECKSUM.fullmatch(request.checksum):
         raise _bad(f"checksum: {checksum!r} is none; expected sha256: and 64 hexadecimal digits")
-    if request.description is not None and len(request.description) > _DESCRIPTION_LENGTH:
-        raise _bad(
-            f"description: {len(request.description)} characters are too many; it has at most {_DESCRIPTION_LENGTH}"
-        )
+    check_description(request.description)
     return request
 
 
-def _check_name(name: str) -> None:
+def check_description(description: str | None) -> None:
+    """Refuse one that is longer than EC2's may be."""
+    if description is not None and len(description) > _DESCRIPTION_LENGTH:
+        raise _bad(f"description: {len(description)} characters are too many; it has at most {_DESCRIPTION_LENGTH}")
+
+
+def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise PocketError(
             f"name: {name!r} is no name for an image; it has 3 to 128 letters, digits, spaces and characters "

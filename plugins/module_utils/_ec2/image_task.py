@@ -23,7 +23,7 @@ from .image_plan import Content, Current, ImageRequest, make_plan, parse, printa
 from .images import Image, ImageSource, gib, inspect
 from .store import Store
 
-__all__ = ["ImageTask"]
+__all__ = ["ImageTask", "described"]
 
 
 class ImageTask(Task[Current]):

@@ -13,19 +13,21 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
+from .block_devices import DiskChange, Shelf, missing_disk
 from .capacity import Capacity
 from .changes import Change
 from .confirmation import confirmed
 from .conflicts import answered
 from .hypervisor import Hypervisor
 from .images import Image
+from .instance_disks import shelf_of
 from .key_task import key_pairs
 from .lifecycle import Failure, Lifecycle
 from .model import LAUNCHED, LAUNCHING, Instance
 from .networks import Address
 from .parameters import readiness_of, request_of
 from .plan import plan_instances
-from .request import Current
+from .request import Current, Launch
 from .store import Store
 from .tombstones import instances_of
 from .waiters import wait_until_ready
@@ -49,7 +51,7 @@ _KEPT = (
 )
 _STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_ACTIONS = ("remove", "terminate", "token", "modify", "stop", "rebuild", "restart", "start", "launch")
+_ACTIONS = ("remove", "terminate", "token", "modify", "stop", "rebuild", "disk", "restart", "start", "launch")
 
 
 class InstanceTask(Task[Current]):
@@ -110,10 +112,17 @@ class InstanceTask(Task[Current]):
             accel=self._acceleration() if may_launch else "tcg",
             capacity=self._capacity(),
             token=self._token(),
+            shelf=self._shelf(instances),
         )
         if self._answered is None:  # what is launched afterwards answers itself
             self._answered = answered(self._hypervisor, current, self._request) if may_launch else {}
         return replace(current, answered=self._answered)
+
+    def _shelf(self, instances: tuple[Instance, ...]) -> Shelf:
+        template = self._request.template
+        if template.volumes is None and template.root.size_gib is None:
+            return Shelf()
+        return shelf_of(self._store, instances, template.root.size_gib is not None)
 
     def _token(self) -> dict[str, Any] | None:
         token = self._request.template.client_token
@@ -188,6 +197,7 @@ class InstanceTask(Task[Current]):
             "modify": self._lifecycle.modify,
             "stop": self._lifecycle.hibernate,
             "rebuild": self._lifecycle.rebuild,
+            "disk": self._lifecycle.change_disks,
             "start": self._lifecycle.start,
             "launch": self._lifecycle.launch,
         }
@@ -225,13 +235,16 @@ class InstanceTask(Task[Current]):
     def verify(self, plan: Plan, after: Current) -> None:
         there = {instance.instance_id: instance for instance in after.instances}
         reserved = {host.mac_address for network in after.networks for host in network.hosts}
-        last = {_subject(one).instance_id: one for one in plan if one.action != "token"}
+        last = {_subject(one).instance_id: one for one in plan if one.action not in ("token", "disk")}
         for operation in last.values():
             if operation.action in ("remove", "terminate"):
                 self._verify_gone(operation.payload, there, reserved)
             else:
                 asked = _subject(operation)
                 _verify_there(operation.action, asked, there.get(asked.instance_id))
+        for operation in plan:
+            if operation.action in ("disk", "launch"):
+                _verify_disks(operation.payload, there[_subject(operation).instance_id], after.shelf)
 
     def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
         directory = self._store.instance_directory(instance.instance_id)
@@ -288,7 +301,21 @@ def _subject(operation: Operation) -> Instance:
     payload = operation.payload
     if operation.action == "launch":
         return payload.instance  # type: ignore[no-any-return]
-    return payload.after if isinstance(payload, Change) else payload
+    return payload.after if isinstance(payload, (Change, DiskChange)) else payload
+
+
+def _verify_disks(asked: Launch | DiskChange, found: Instance, shelf: Shelf) -> None:
+    volumes = asked.volumes if isinstance(asked, Launch) else (asked.volume,) if asked.volume else ()
+    missing = missing_disk(volumes, found) if getattr(asked, "action", "") != "make" else None
+    if missing:
+        raise PocketError(
+            f"volumes: {missing.label} was asked for the instance {found.label}, but libvirt has not attached it",
+            changed=True,
+        )
+    size = asked.size_gib if isinstance(asked, DiskChange) and asked.action == "grow root" else None
+    if size is not None and shelf.root_sizes.get(found.instance_id) != size:
+        has = shelf.root_sizes.get(found.instance_id)
+        raise PocketError(f"root_size_gib: {size} was asked for {found.label}, but its disk has {has}", changed=True)
 
 
 def _verify_there(action: str, asked: Instance, found: Instance | None) -> None:

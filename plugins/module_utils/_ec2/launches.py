@@ -13,11 +13,13 @@ from collections.abc import Iterable
 
 from .._errors import PocketError
 from .addresses import active_network, plan_interfaces
+from .block_devices import check_root, deleted_with, new_volumes
 from .filters import matches
 from .images import Image
 from .interfaces import mac_address
 from .model import Instance, instance_type_size
 from .request import Current, Launch, Request, Template
+from .volumes import disk_of
 
 __all__ = ["DEFAULT_TYPE", "active_network", "check_selection", "fitting", "new_instances", "size_of"]
 
@@ -28,11 +30,14 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     """Return `missing` new instances as `request` describes them; raises PocketError where they cannot be made."""
     template = request.template
     image = _image(current, template)
+    check_root(template.root, image)
     _check_key(current, template)
     vcpus, memory_mib = size_of(current, template)
     ids = _unused_ids(current, request, missing)
     launches = []
     for index, (instance_id, interfaces) in enumerate(zip(ids, plan_interfaces(current, template, ids))):
+        now = request.drawn.launch_time
+        volumes = new_volumes(instance_id, template.volumes or (), current.shelf, now, missing)
         instance = Instance(
             instance_id=instance_id,
             image_id=image.image_id,
@@ -40,7 +45,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             vcpus=vcpus,
             memory_mib=memory_mib,
             interfaces=interfaces,
-            launch_time=request.drawn.launch_time,
+            launch_time=now,
             reservation_id=request.drawn.reservation_id,
             ami_launch_index=index,
             tags=request.tags,
@@ -51,8 +56,10 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             shutdown_behavior=template.instance_initiated_shutdown_behavior or "stop",
             restart_policy=template.restart_policy or "running",
             key_name=template.key_name,
+            disks=tuple(disk_of(volume) for volume in volumes),
+            volumes_deleted_on_termination=deleted_with(volumes),
         )
-        launches.append(Launch(instance, image, template))
+        launches.append(Launch(instance, image, template, tuple(volumes)))
     check_selection(launches[0].instance.with_state("running"), request)
     return launches
 

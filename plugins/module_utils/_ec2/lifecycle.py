@@ -20,10 +20,13 @@ from threading import Lock
 from typing import TypeVar
 
 from .._errors import PocketError
-from . import images, seed
+from . import seed
+from .block_devices import DiskChange
 from .changes import HIBERNATED, Change
+from .disks import ROOT_DEVICE, Disk
 from .domain_xml import Files
 from .hypervisor import THREADS, Hypervisor
+from .instance_disks import InstanceDisks
 from .key_task import authorized_keys
 from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
 from .network_config import is_needed, network_config
@@ -60,6 +63,7 @@ class Lifecycle:
         self._store = store
         self._threads = threads
         self.boots_at_once = 3  # the operator's policy may say otherwise
+        self._disks = InstanceDisks(hypervisor, store)
 
     # Launch
 
@@ -84,12 +88,15 @@ class Lifecycle:
 
     def _prepare(self, launch: Launch) -> None:
         instance = launch.instance
-        files = Files.of(self._store.instance_directory(instance.instance_id))
+        root = launch.template.root
+        files = Files.of(self._store.instance_directory(instance.instance_id), root.format)
         self._hypervisor.define(replace(instance, phase=LAUNCHING), files, launch.template)
         for network, host in Host.of(instance):
             self._hypervisor.reserve(network, host)
         _make_directory(files.disk.parent)
-        images.create_overlay(launch.image, files.disk)
+        self._disks.make_root(Disk(ROOT_DEVICE, files.disk, root.format), launch.image, root)
+        for volume in launch.volumes:
+            self._disks.make(volume)
         self._write_seed(files, instance, launch.template.user_data)
 
     def _write_seed(self, files: Files, instance: Instance, user_data: str | None) -> None:
@@ -115,7 +122,7 @@ class Lifecycle:
 
     def _terminate(self, instance: Instance) -> None:
         self._hypervisor.describe(replace(instance, phase=TERMINATING))
-        self._take_apart(instance)
+        self._take_apart(instance, unfinished=False)
         now = datetime.now(timezone.utc)
         self._store.bury(record_of(instance, now), now)
         self._hypervisor.undefine(instance.instance_id)
@@ -126,13 +133,14 @@ class Lifecycle:
 
     def _remove(self, instance: Instance) -> None:
         if self._hypervisor.exists(instance.instance_id):
-            self._take_apart(instance)
+            self._take_apart(instance, unfinished=True)
             self._hypervisor.undefine(instance.instance_id)
 
-    def _take_apart(self, instance: Instance) -> None:
+    def _take_apart(self, instance: Instance, unfinished: bool) -> None:
         self._hypervisor.power_off(instance)
         for network, host in Host.of(instance):
             self._hypervisor.release(network, host)
+        self._disks.take_away(instance, unfinished)
         _remove_directory(self._store.instance_directory(instance.instance_id))
 
     # Start and stop
@@ -208,6 +216,17 @@ class Lifecycle:
         if change.before.restart_policy != instance.restart_policy:
             self._hypervisor.set_start_at_boot(replace(instance, state="stopped"))
         self._hypervisor.redefine(instance)
+
+    def change_disks(self, changes: Sequence[DiskChange]) -> list[Failure]:
+        """Make, attach and grow disks of instances that exist; those of one instance in their order."""
+        by_instance: dict[str, list[DiskChange]] = {}
+        for change in changes:
+            by_instance.setdefault(change.instance_id, []).append(change)
+        return self._each(list(by_instance.values()), lambda group: group[0].instance_id, self._change_disks)
+
+    def _change_disks(self, changes: Sequence[DiskChange]) -> None:
+        for change in changes:
+            self._disks.change(change)
 
     # Many at a time
 

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import PocketError
+from .disks import ROOT_DEVICE, Disk
 from .interfaces import Interface, mac_address
 
 __all__ = [
+    "HIBERNATED",
     "INSTANCE_TYPES",
     "LAUNCHED",
     "LAUNCHING",
@@ -42,6 +44,9 @@ STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 4
 LAUNCHING = "launching"
 LAUNCHED = "launched"
 TERMINATING = "terminating"
+
+# The reason that a stopped instance gives whose machine goes on from where it was at its next start.
+HIBERNATED = "User initiated hibernate"
 
 # EC2's own names: vCPUs and memory in MiB, from the tables of instance types.
 INSTANCE_TYPES: dict[str, tuple[int, int]] = {
@@ -86,6 +91,8 @@ class Instance:
     :param shutdown_behavior: what it becomes when its guest shuts itself down: C(stop) or C(terminate).
     :param restart_policy: when it is started at the host's boot: C(running), where it ran; C(always); C(never).
     :param host: the name of the host it is on; not kept, for its host knows.
+    :param disks: its disks, as its domain has them.
+    :param volumes_deleted_on_termination: the ids of the volumes that go with it; of no meaning for those not attached.
     """
 
     instance_id: str
@@ -107,6 +114,8 @@ class Instance:
     termination_protection: bool = False
     shutdown_behavior: str = "stop"
     restart_policy: str = "running"
+    disks: tuple[Disk, ...] = field(default=(), compare=False)
+    volumes_deleted_on_termination: tuple[str, ...] = ()
     phase: str = LAUNCHED
     state: str = "stopped"
     state_reason: str = ""
@@ -147,6 +156,11 @@ class Instance:
         """How a message names it."""
         return f"{self.instance_id} ({self.name})" if self.name else self.instance_id
 
+    @property
+    def hibernated(self) -> bool:
+        """Whether its next start goes on from where its machine was."""
+        return self.state == "stopped" and self.state_reason.startswith(HIBERNATED)
+
     def with_state(self, state: str, reason: str = "") -> Instance:
         """Return a copy in the state `state`."""
         return replace(self, state=state, state_reason=reason)
@@ -179,7 +193,14 @@ class Instance:
             "termination_protection": self.termination_protection,
             "instance_initiated_shutdown_behavior": self.shutdown_behavior,
             "restart_policy": self.restart_policy,
+            "root_device_name": f"/dev/{ROOT_DEVICE}",
+            "block_device_mappings": [self._mapping(disk) for disk in self.disks if disk.volume_id],
         }
+
+    def _mapping(self, disk: Disk) -> dict[str, Any]:
+        kept = disk.volume_id not in self.volumes_deleted_on_termination
+        ebs = {"volume_id": disk.volume_id, "status": "attached", "delete_on_termination": not kept}
+        return {"device_name": f"/dev/{disk.device_name}", "ebs": ebs}
 
     def printable(self) -> dict[str, Any]:
         """Return what a diff shows of it."""

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._errors import PocketError
+from .block_devices import disks_from
 from .filters import check_filters
 from .keys import check_key_name
 from .model import check_instance_id, check_tags
@@ -111,8 +112,9 @@ def _template(params: Mapping[str, Any]) -> Template:
     if params["key_name"] is not None:
         check_key_name(params["key_name"], "key_name")
     _check_interfaces(params)
-    stated = {one.name: params[one.name] for one in fields(Template)}
-    return Template(**{**stated, "user_data": user_data_of(params)})
+    volumes, root = disks_from(params)
+    stated = {one.name: params[one.name] for one in fields(Template) if one.name in params}
+    return Template(**{**stated, "user_data": user_data_of(params), "volumes": volumes, "root": root})
 
 
 def _check_interfaces(params: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
+from .block_devices import shown
 from .changes import changes, left_as, outdated
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
@@ -178,6 +179,6 @@ def _check_starts(operations: Sequence[Operation], staying: Sequence[Instance], 
 
 def _launch(number: int, launch: Launch) -> Operation:
     """Describe a launch by nothing that was drawn or planned for it, so that check mode's diff is the real one's."""
-    after = launch.instance.with_state("running").printable()
+    after = {**launch.instance.with_state("running").printable(), **shown(launch.volumes)}
     del after["private_ip_address"]
     return Operation("launch", f"new instance {number}", None, after, payload=launch)

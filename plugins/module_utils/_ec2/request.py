@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import PocketError
+from .block_devices import Mapped, RootDisk, Shelf
 from .capacity import Capacity
 from .filters import Filters
 from .images import Image
 from .keys import KeyPair
 from .model import Instance
 from .networks import Address, Lease, Network
+from .volumes import Volume
 
 __all__ = ["DEFAULT_NETWORK", "Current", "Drawn", "InterfaceRequest", "Launch", "Request", "Template"]
 
@@ -60,6 +62,8 @@ class Template:
     user_data: str | None = field(default=None, repr=False)
     key_name: str | None = None
     video: str = "none"
+    volumes: tuple[Mapped, ...] | None = None
+    root: RootDisk = field(default_factory=RootDisk)
 
     @property
     def interfaces(self) -> tuple[InterfaceRequest, ...]:
@@ -124,6 +128,7 @@ class Current:
     :param accel: C(kvm) or C(tcg): what new instances run on.
     :param capacity: what the host has room for, none where nothing is to be started.
     :param token: the record of the request's client token, if it was used before.
+    :param shelf: what the disks that were stated are planned with.
     """
 
     instances: tuple[Instance, ...] = ()
@@ -137,15 +142,17 @@ class Current:
     accel: str = "tcg"
     capacity: Capacity | None = None
     token: Mapping[str, Any] | None = None
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A new instance, the image it starts from, and what else was stated about it."""
+    """A new instance, the image it starts from, what else was stated about it, and the volumes that it gets."""
 
     instance: Instance
     image: Image
     template: Template = field(default_factory=Template, repr=False)
+    volumes: tuple[Volume, ...] = ()
 
     def numbered(self, index: int) -> Launch:
         """Return it with the launch index `index`."""

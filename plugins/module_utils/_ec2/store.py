@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The store: a directory that keeps what libvirt cannot hold. PRIVATE to the collection.
 
-C(images/) holds the registered disks, C(instances/ID/) the files of each instance, C(state.sqlite) the register of
-images and terminated instances, C(instance-types.json) the operator's own types, C(lock) what serialises writers.
+C(images/) holds the registered disks, C(instances/ID/) the files of each instance, C(volumes/) and C(snapshots/) what
+their names say, C(state.sqlite) the register of all these but the instances, and of those terminated,
+C(instance-types.json) the operator's own types, C(lock) what serialises writers.
 Reading never creates anything, so that check mode works on a host that has no store yet.
 """
 
@@ -77,6 +78,15 @@ class Store:
     def images_lock(self, timeout: float = 3600.0) -> Iterator[None]:
         """Keep out only those that write images: fetching one may take long, and launches need not wait for it."""
         with self._locked("images.lock", timeout):
+            yield
+
+    @contextmanager
+    def volumes_lock(self, timeout: float = 3600.0) -> Iterator[None]:
+        """Keep out only those that write volumes and snapshots: copying one may take long.
+
+        Who needs several locks takes that of images first, then this, then that of the store.
+        """
+        with self._locked("volumes.lock", timeout):
             yield
 
     @contextmanager

@@ -26,7 +26,9 @@ def timestamp(when: datetime) -> str:
 def record_of(instance: Instance, when: datetime) -> dict[str, Any]:
     """Return what is kept of `instance`, terminated at `when`."""
     reason = f"User initiated ({timestamp(when)})"
-    return {**asdict(instance.with_state("terminated", reason)), "terminated_at": timestamp(when)}
+    record = {**asdict(instance.with_state("terminated", reason)), "terminated_at": timestamp(when)}
+    del record["disks"], record["volumes_deleted_on_termination"]
+    return record
 
 
 def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = None) -> list[Instance]:

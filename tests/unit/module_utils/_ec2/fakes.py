@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import images, lifecycle, seed
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import disk_files, images, lifecycle, seed
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.database import Database, Records
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.disks import Disk
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import (
     Files,
     domain_xml,
@@ -32,7 +33,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml impor
     with_size,
 )
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.hypervisor import Hypervisor, with_phase
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import GIB, Image, ImageSource
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, network_uuid
@@ -47,8 +48,10 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.request import Template
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface, Uplinks
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.xml_text import child, parse, text_of
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import Task
+from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
 
 IMAGE_ID = "ami-0123456789abcdef0"
 PARAMS: dict[str, Any] = {
@@ -220,6 +223,48 @@ class FakeHypervisor(Hypervisor):
     def screenshot(self, instance_id: str) -> bytes:
         return self.pictures[instance_id]
 
+    # Disks
+
+    def attach_disk(self, instance_id: str, xml: str) -> None:
+        self._fail("attach", instance_id)
+        domain = parse(self.domains[instance_id])
+        child(domain, "devices").append(parse(xml))
+        self.domains[instance_id] = text_of(domain)
+
+    def detach_disk(self, instance_id: str, device_name: str, timeout: float) -> None:
+        self._fail("detach", instance_id)
+        domain = parse(self.domains[instance_id])
+        devices = child(domain, "devices")
+        for disk in devices.findall(f"disk/target[@dev='{device_name}']/.."):
+            devices.remove(disk)
+        self.domains[instance_id] = text_of(domain)
+
+    def resize_disk(self, instance_id: str, device_name: str, size: int) -> None:
+        self._fail("resize", instance_id)
+        assert instance_id in self.running
+        qcow2(self._disk_of(instance_id, device_name).path, size)
+
+    def back_up(
+        self,
+        instance_id: str,
+        device_name: str,
+        target: Path,
+        freeze: bool = False,
+        progress: Callable[[int], None] = lambda _percent: None,
+    ) -> None:
+        self._fail("freeze and back up" if freeze else "back up", instance_id)
+        assert instance_id in self.running
+        progress(50)
+        size = disk_files.size_gib(self._disk_of(instance_id, device_name).path, "qcow2")
+        qcow2(target, (size or 1) * GIB)
+
+    def abort_backup(self, instance_id: str, target: Path) -> None:
+        self._fail("abort", instance_id)
+
+    def _disk_of(self, instance_id: str, device_name: str) -> Disk:
+        instance = next(one for one in self.instances() if one.instance_id == instance_id)
+        return next(disk for disk in instance.disks if disk.device_name == device_name)
+
     # Networks
 
     def networks(self) -> list[Network]:
@@ -382,13 +427,31 @@ class KvmHost:
             self.guard.write(f"{what} {Path(path).parent.name}")
             Path(path).write_text(text, encoding="utf-8")
 
-        def overlay(image: Image, path: Any, **_more: Any) -> None:
+        def overlay(image: Image, path: Any, size_gib: int | None = None) -> None:
             write("overlay", path, image.image_id)
+            if size_gib is not None:
+                qcow2(path, size_gib * GIB, backing=str(image.path))
 
         def build(path: Any, instance_id: str, hostname: str, user_data: str | None = None, **more: Any) -> None:
             write("seed", path, user_data or "")
             self.seeds[instance_id] = more
 
+        def create(path: Path, disk_format: str, size: int) -> None:
+            self.guard.write(f"create {path.name}")
+            if disk_format == "qcow2":
+                qcow2(path, size * GIB)
+            else:
+                path.touch()
+                os.truncate(path, size * GIB)
+
+        def copy(source: Path, source_format: str, path: Path, disk_format: str, size: int | None = None) -> None:
+            self.guard.write(f"copy {source.name}")
+            assert source.exists()
+            create(path, disk_format, size or 1)
+
+        monkeypatch.setattr(disk_files, "create", create)
+        monkeypatch.setattr(disk_files, "grow", create)
+        monkeypatch.setattr(disk_files, "copy", copy)
         monkeypatch.setattr(images, "create_overlay", overlay)
         monkeypatch.setattr(seed, "build", build)
         for name in ("_make_directory", "_remove_directory"):
@@ -406,10 +469,13 @@ class KvmHost:
     def snapshot(self) -> Any:
         """Everything that a run could leave on the host, the register of terminated instances aside."""
         root = self.store.root
-        files = sorted(str(path.relative_to(root)) for path in (root / "instances").rglob("*"))
+        places = ("instances", "volumes", "snapshots")
+        files = sorted(str(path.relative_to(root)) for place in places for path in (root / place).rglob("*"))
         return (
             sorted(self.hypervisor.domains.items()),
             sorted(self.hypervisor.running),
             {name: replace(network, xml="") for name, network in self.hypervisor.nets.items()},
             files,
+            self.store.records("volume").all(),
+            self.store.records("snapshot").all(),
         )

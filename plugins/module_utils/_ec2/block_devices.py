@@ -1,0 +1,380 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The disks that a request on instances states: EC2's block device mappings, and the root disk. Pure.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .._errors import PocketError
+from .._plan import Operation
+from .disks import ROOT_DEVICE, SEED_DEVICE, Disk, derived_volume_id, device_of, is_root_device
+from .images import GIB, Image
+from .model import Instance
+from .volume_plan import find_snapshot
+from .volumes import Attachment, Snapshot, Volume, check_size, check_snapshot_id, check_volume_id
+
+__all__ = [
+    "DiskChange",
+    "Mapped",
+    "RootDisk",
+    "Shelf",
+    "check_root",
+    "deleted_after",
+    "deleted_with",
+    "disk_changes",
+    "disks_from",
+    "missing_disk",
+    "new_volumes",
+    "root_disk_of",
+    "shown",
+]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """One block device mapping: a volume that exists, or one that is to be made; none is unstated."""
+
+    device_name: str
+    volume_id: str | None = None
+    size_gib: int | None = None
+    snapshot_id: str | None = None
+    disk_format: str | None = None
+    delete_on_termination: bool | None = None
+
+
+@dataclass(frozen=True)
+class RootDisk:
+    """What is stated of the root disk. All but its size is for new instances."""
+
+    size_gib: int | None = None
+    disk_format: str | None = None
+    cache: str | None = None
+    discard: str | None = None
+    clone: str | None = None
+
+    @property
+    def format(self) -> str:
+        """The format of a new one."""
+        return self.disk_format or "qcow2"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a new one is a copy of the image; a raw disk cannot be a clone."""
+        return self.clone == "full" or self.format == "raw"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The volumes and snapshots there are, where disks were stated.
+
+    :param directory: where the files of volumes are.
+    :param root_sizes: size in GiB of each instance's root disk, where a size was stated.
+    """
+
+    directory: Path = Path("/")
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    snapshots: Sequence[Snapshot] = ()
+    root_sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DiskChange:
+    """A write on the disks of an instance that exists.
+
+    :param action: C(make), C(attach), C(grow), C(keep) or C(grow root).
+    :param volume: as it is to be, with its attachment; none for the root disk.
+    """
+
+    action: str
+    after: Instance
+    volume: Volume | None = None
+    size_gib: int = 0
+
+    @property
+    def instance_id(self) -> str:
+        """The instance's id."""
+        return self.after.instance_id
+
+
+# From parameters
+
+
+def disks_from(params: Mapping[str, Any]) -> tuple[tuple[Mapped, ...] | None, RootDisk]:
+    """Return the mappings and the root disk that `params` state; PocketError names what is wrong."""
+    root = RootDisk(
+        size_gib=check_size(params["root_size_gib"], "root_size_gib"),
+        disk_format=params["disk_format"],
+        cache=params["disk_cache"],
+        discard=params["disk_discard"],
+        clone=params["disk_clone"],
+    )
+    if root.disk_format == "raw" and root.clone == "linked":
+        raise PocketError(
+            "disk_clone: a raw disk cannot be a linked clone; state disk_clone full, or disk_format qcow2",
+            code="InvalidParameterCombination",
+        )
+    if params["volumes"] is None:
+        return None, root
+    mapped = []
+    for given in params["volumes"]:
+        if is_root_device(given["device_name"]):
+            root = _root_mapping(given, root)
+        else:
+            mapped.append(_mapped(given))
+    names = [f"/dev/{one.device_name}" for one in mapped] + [one.volume_id for one in mapped if one.volume_id]
+    for name in names:
+        if names.count(name) > 1:
+            raise _bad(f"volumes: {name} is stated {names.count(name)} times; state each once")
+    return tuple(mapped), root
+
+
+def _root_mapping(given: Mapping[str, Any], root: RootDisk) -> RootDisk:
+    ebs = {name: value for name, value in (given["ebs"] or {}).items() if value is not None}
+    size = check_size(ebs.pop("volume_size", None), "volumes: volume_size")
+    if (
+        given["volume_id"] is not None
+        or set(ebs) - {"delete_on_termination"}
+        or not ebs.get("delete_on_termination", 1)
+    ):
+        raise _bad(
+            f"volumes: {given['device_name']} is the root device, of which only volume_size can be stated; it is made "
+            "from the image and goes with its instance"
+        )
+    if size is not None and root.size_gib not in (None, size):
+        raise PocketError(
+            f"volumes: {given['device_name']} is to have {size} GiB, and root_size_gib is {root.size_gib}; state one "
+            "of them",
+            code="InvalidParameterCombination",
+        )
+    return replace(root, size_gib=size or root.size_gib)
+
+
+def _mapped(given: Mapping[str, Any]) -> Mapped:
+    device, volume_id, ebs = given["device_name"], given["volume_id"], given["ebs"] or {}
+    size, snapshot = ebs.get("volume_size"), ebs.get("snapshot_id")
+    if volume_id is not None and (size is not None or snapshot is not None or ebs.get("disk_format") is not None):
+        raise PocketError(
+            f"volumes: {device} has a volume_id, and ebs describes a volume to be made; state one of them",
+            code="InvalidParameterCombination",
+        )
+    return Mapped(
+        device_name=device_of(device, "volumes: device_name"),
+        volume_id=None if volume_id is None else check_volume_id(volume_id, "volumes: volume_id"),
+        size_gib=check_size(size, "volumes: volume_size"),
+        snapshot_id=None if snapshot is None else check_snapshot_id(snapshot, "volumes: snapshot_id"),
+        disk_format=ebs.get("disk_format"),
+        delete_on_termination=ebs.get("delete_on_termination"),
+    )
+
+
+# Launches
+
+
+def check_root(root: RootDisk, image: Image) -> None:
+    """Refuse a root disk that is smaller than its image."""
+    if root.size_gib is not None and root.size_gib * GIB < image.virtual_size:
+        raise PocketError(
+            f"root_size_gib: {root.size_gib} is less than the {image.size_gib} GiB of the image {image.name} "
+            f"({image.image_id}); state at least that",
+            code="InvalidBlockDeviceMapping",
+        )
+
+
+def new_volumes(instance_id: str, mapped: Sequence[Mapped], shelf: Shelf, now: str, launches: int) -> list[Volume]:
+    """Return the volumes that a new instance gets, as they are to be attached; PocketError where one cannot be."""
+    return [_fresh(instance_id, one, shelf, now, launches) for one in mapped]
+
+
+def _fresh(instance_id: str, mapped: Mapped, shelf: Shelf, now: str, launches: int = 1) -> Volume:
+    if mapped.device_name == SEED_DEVICE:
+        raise _bad(f"volumes: /dev/{SEED_DEVICE} is taken by what tells the guest its name; state another device_name")
+    if mapped.volume_id is not None:
+        if launches > 1:
+            raise PocketError(
+                f"volumes: {mapped.volume_id} cannot be attached to {launches} instances; launch one at a time, or "
+                "have volumes made",
+                code="InvalidParameterCombination",
+            )
+        volume = _existing(mapped.volume_id, shelf)
+        goes = bool(mapped.delete_on_termination)
+    else:
+        volume = _made(instance_id, mapped, shelf, now)
+        goes = mapped.delete_on_termination is not False  # as in EC2, what a launch makes goes with the instance
+    return replace(volume, attachment=Attachment(instance_id, mapped.device_name, goes))
+
+
+def _existing(volume_id: str, shelf: Shelf) -> Volume:
+    volume = shelf.volumes.get(volume_id)
+    if volume is None or not volume.complete:
+        raise PocketError(
+            f"volumes: there is no volume {volume_id} on this host; make it with ec2like_volume",
+            code="InvalidVolume.NotFound",
+        )
+    if volume.attachment:
+        raise PocketError(
+            f"volumes: {volume.label} is attached to {volume.attachment.instance_id}; detach it there first",
+            code="VolumeInUse",
+        )
+    return volume
+
+
+def _made(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
+    volume_id = derived_volume_id(instance_id, mapped.device_name)
+    left = shelf.volumes.get(volume_id)
+    if left is not None and left.complete and left.attachment is None:
+        return left  # made by a run that died before it was attached, or detached since
+    snapshot = None
+    if mapped.snapshot_id is not None:
+        snapshot = find_snapshot(mapped.snapshot_id, shelf.snapshots, "volumes: snapshot_id")
+    size = mapped.size_gib or (snapshot.volume_size if snapshot else None)
+    if size is None:
+        raise PocketError(
+            f"volumes: /dev/{mapped.device_name} is to be made; state its volume_size, or a snapshot_id, or the "
+            "volume_id of one that exists",
+            code="MissingParameter",
+        )
+    if snapshot and size < snapshot.volume_size:
+        raise PocketError(
+            f"volumes: volume_size: {size} is less than the {snapshot.volume_size} GiB of the snapshot "
+            f"{snapshot.snapshot_id}; state at least that",
+            code="InvalidBlockDeviceMapping",
+        )
+    disk_format = mapped.disk_format or "qcow2"
+    path = shelf.directory / f"{volume_id}.{disk_format}"
+    return Volume(volume_id, size, disk_format, now, path, {}, mapped.snapshot_id)
+
+
+def deleted_with(volumes: Sequence[Volume]) -> tuple[str, ...]:
+    """Return the ids of those attached volumes that go with their instance."""
+    going = [one.volume_id for one in volumes if one.attachment and one.attachment.delete_on_termination]
+    return tuple(sorted(going))
+
+
+def shown(volumes: Sequence[Volume]) -> dict[str, Any]:
+    """Return what a diff shows of the volumes of a new instance: nothing that was drawn."""
+    told = {}
+    for volume in volumes:
+        attachment = volume.attachment
+        if attachment:
+            told[f"/dev/{attachment.device_name}"] = {
+                **{name: getattr(volume, name) for name in ("size_gib", "disk_format", "snapshot_id")},
+                "delete_on_termination": attachment.delete_on_termination,
+            }
+    return {"volumes": told} if told else {}
+
+
+# Instances that exist
+
+
+def deleted_after(instance: Instance, mapped: Sequence[Mapped] | None) -> tuple[str, ...]:
+    """Return the ids of the volumes that go with an instance once it has what is stated."""
+    going = set(instance.volumes_deleted_on_termination)
+    by_device = {disk.device_name: disk.volume_id for disk in instance.disks}
+    for one in mapped or ():
+        made = derived_volume_id(instance.instance_id, one.device_name)
+        volume_id = one.volume_id or by_device.get(one.device_name) or made
+        goes = one.delete_on_termination
+        if goes is None and one.device_name not in by_device:
+            goes = one.volume_id is None
+        if goes is not None:
+            going = going | {volume_id} if goes else going - {volume_id}
+    return tuple(sorted(going))
+
+
+def disk_changes(
+    instance: Instance, mapped: Sequence[Mapped] | None, root: RootDisk, shelf: Shelf, now: str
+) -> Iterator[Operation]:
+    """Yield what the disks of an instance lack of what is stated; those that are not stated stay."""
+    yield from _root_growth(instance, root, shelf)
+    by_device = {disk.device_name: disk for disk in instance.disks}
+    for one in mapped or ():
+        disk = by_device.get(one.device_name)
+        if disk is None:
+            yield from _addition(instance, one, shelf, now)
+        else:
+            yield from _edit(instance, disk, one, shelf)
+
+
+def _operation(change: DiskChange, before: Any, after: Any) -> Operation:
+    device = change.volume.attachment.device_name if change.volume and change.volume.attachment else ROOT_DEVICE
+    return Operation("disk", f"/dev/{device} of {change.instance_id}", before, after, change)
+
+
+def _addition(instance: Instance, mapped: Mapped, shelf: Shelf, now: str) -> Iterator[Operation]:
+    _check_awake(instance)
+    volume = _fresh(instance.instance_id, mapped, shelf, now)
+    there = shelf.volumes.get(volume.volume_id)
+    if there is None or not there.complete:
+        yield _operation(DiskChange("make", instance, volume), None, volume.printable())
+    yield _operation(DiskChange("attach", instance, volume), None, volume.printable())
+
+
+def _edit(instance: Instance, disk: Disk, mapped: Mapped, shelf: Shelf) -> Iterator[Operation]:
+    volume = shelf.volumes.get(disk.volume_id or "")
+    if volume is None or volume.attachment is None or mapped.volume_id not in (None, volume.volume_id):
+        raise _bad(
+            f"volumes: /dev/{disk.device_name} of {instance.label} is taken by {disk.volume_id or 'another disk'}; "
+            "state another device_name, or detach what is there with ec2like_volume"
+        )
+    if mapped.size_gib is not None and mapped.size_gib < volume.size_gib:
+        raise _bad(
+            f"volumes: volume_size: {mapped.size_gib} is less than the {volume.size_gib} GiB of {volume.label}, and "
+            "volumes only grow; state at least that"
+        )
+    after = volume
+    if mapped.size_gib is not None and mapped.size_gib > volume.size_gib:
+        _check_awake(instance)
+        after = replace(volume, size_gib=mapped.size_gib)
+        yield _operation(DiskChange("grow", instance, after), volume.printable(), after.printable())
+    goes = mapped.delete_on_termination
+    if goes is not None and goes != volume.attachment.delete_on_termination:
+        kept = replace(after, attachment=replace(volume.attachment, delete_on_termination=goes))
+        yield _operation(DiskChange("keep", instance, kept), after.printable(), kept.printable())
+
+
+def _root_growth(instance: Instance, root: RootDisk, shelf: Shelf) -> Iterator[Operation]:
+    size = shelf.root_sizes.get(instance.instance_id)
+    if root.size_gib is None or size is None or root.size_gib == size:
+        return
+    if root.size_gib < size:
+        raise _bad(
+            f"root_size_gib: {root.size_gib} is less than the {size} GiB that the root disk of {instance.label} has, "
+            "and disks only grow; state at least that"
+        )
+    _check_awake(instance)
+    change = DiskChange("grow root", instance, size_gib=root.size_gib)
+    yield _operation(change, {"size_gib": size}, {"size_gib": root.size_gib})
+
+
+def missing_disk(asked: Sequence[Volume], found: Instance) -> Volume | None:
+    """Return the first of the volumes that were to be attached and are not, as libvirt tells."""
+    there = {(disk.device_name, disk.volume_id) for disk in found.disks}
+    for volume in asked:
+        if volume.attachment and (volume.attachment.device_name, volume.volume_id) not in there:
+            return volume
+    return None
+
+
+def root_disk_of(instance: Instance) -> Disk | None:
+    """Return the root disk of an instance, none where somebody took it away."""
+    return next((disk for disk in instance.disks if disk.device_name == ROOT_DEVICE), None)
+
+
+def _check_awake(instance: Instance) -> None:
+    if instance.hibernated:
+        raise PocketError(
+            f"volumes: {instance.label} is hibernated, and what it was doing depends on its disks; start it first",
+            code="IncorrectInstanceState",
+        )
+
+
+def _bad(message: str) -> PocketError:
+    return PocketError(message, code="InvalidParameterValue")

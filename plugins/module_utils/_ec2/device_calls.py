@@ -1,0 +1,190 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The disks of a libvirt daemon's instances: attach, detach, grow, copy while they run. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from .._errors import PocketError
+from .connection import Connection
+from .xml_text import Element, element, parse, text_of
+
+__all__ = ["DeviceCalls"]
+
+# Seconds between two requests to a guest to let a disk go: one that is still booting hears none.
+_REQUEST_INTERVAL = 5.0
+
+
+class DeviceCalls(Connection):
+    """Calls on the disks of domains, which are named by instance id and device name."""
+
+    def attach_disk(self, instance_id: str, xml: str) -> None:
+        """Give the domain a disk, at once where it runs, and for its next starts."""
+        libvirt = self._libvirt_of()
+        with self._attempt(f"attach the disk to the instance {instance_id}"):
+            domain = self._lookup(instance_id)
+            flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            if domain.isActive():
+                flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+            domain.attachDeviceFlags(xml, flags)
+
+    def detach_disk(self, instance_id: str, device_name: str, timeout: float) -> None:
+        """Take a disk from the domain; its guest, if it runs, has `timeout` seconds to let it go.
+
+        The running machine first: as long as the definition has the disk, the volume counts as attached.
+        """
+        libvirt = self._libvirt_of()
+        with self._attempt(f"detach {device_name} from the instance {instance_id}"):
+            domain = self._lookup(instance_id)
+            self._detach_live(domain, instance_id, device_name, timeout)
+            disk = self._disk(domain, device_name, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            if disk is not None:
+                domain.detachDeviceFlags(text_of(disk), libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def _detach_live(self, domain: Any, instance_id: str, device_name: str, timeout: float) -> None:
+        now = time.monotonic()
+        deadline, request = now + timeout, now
+        while domain.isActive():
+            disk = self._disk(domain, device_name, 0)
+            if disk is None:
+                return
+            now = time.monotonic()
+            if now > deadline:
+                raise PocketError(
+                    f"The guest of the instance {instance_id} did not let {device_name} go within {timeout:g} s; "
+                    "unmount it there, or stop the instance, and run it again",
+                    code="IncorrectState",
+                )
+            if now >= request:
+                self._ask_to_let_go(domain, disk)
+                request = now + _REQUEST_INTERVAL
+            time.sleep(0.1)
+
+    def _ask_to_let_go(self, domain: Any, disk: Element) -> None:
+        try:
+            domain.detachDeviceFlags(text_of(disk), self._libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except self._libvirt.libvirtError as error:
+            # Asked already, or gone since we looked: the next look tells.
+            if "in the process of unplug" not in str(error) and error.get_error_code() not in self._gone():
+                raise
+
+    def _gone(self) -> tuple[int, ...]:
+        return (self._libvirt.VIR_ERR_DEVICE_MISSING, self._libvirt.VIR_ERR_OPERATION_INVALID)
+
+    def resize_disk(self, instance_id: str, device_name: str, size: int) -> None:
+        """Make a disk of a running domain `size` bytes large; its guest sees that at once."""
+        libvirt = self._libvirt_of()
+        with self._attempt(f"grow {device_name} of the instance {instance_id}"):
+            self._lookup(instance_id).blockResize(device_name, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    # Copies of running disks
+
+    def back_up(
+        self,
+        instance_id: str,
+        device_name: str,
+        target: Path,
+        freeze: bool = False,
+        progress: Callable[[int], None] = lambda _percent: None,
+    ) -> None:
+        """Copy a disk of a running domain, as it is at this moment, to the qcow2 file `target`, which must not exist.
+
+        :param freeze: have the guest's agent hold the file systems at that moment.
+        :param progress: told now and then how far it is, in percent.
+        """
+        self._libvirt_of()
+        with self._attempt(f"copy {device_name} of the running instance {instance_id}"):
+            domain = self._lookup(instance_id)
+            with self._frozen(domain) if freeze else nullcontext():
+                domain.backupBegin(self._backup_xml(domain, device_name, target), None, 0)
+            try:
+                while self._backup_runs(domain, progress):
+                    time.sleep(0.1)
+                self._check_backup(domain)
+            except Exception:
+                self._abort(domain)
+                raise
+
+    @contextmanager
+    def _frozen(self, domain: Any) -> Iterator[None]:
+        domain.fsFreeze()
+        try:
+            yield
+        finally:
+            domain.fsThaw()
+
+    def _backup_xml(self, domain: Any, device_name: str, target: Path) -> str:
+        backup = element("domainbackup", {"mode": "push"})
+        disks = element("disks")
+        backup.append(disks)
+        for name in self._devices(domain):
+            if name != device_name:
+                disks.append(element("disk", {"name": name, "backup": "no"}))
+                continue
+            disk = element("disk", {"name": name, "backup": "yes", "type": "file"})
+            disk.append(element("driver", {"type": "qcow2"}))
+            disk.append(element("target", {"file": target}))
+            disks.append(disk)
+        return text_of(backup)
+
+    def _backup_runs(self, domain: Any, progress: Callable[[int], None]) -> bool:
+        stats = domain.jobStats()
+        if stats.get("operation") != self._libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
+            return False
+        total, done = stats.get("disk_total", 0), stats.get("disk_processed", 0)
+        progress(min(99, done * 100 // total) if total else 0)
+        return True
+
+    def _check_backup(self, domain: Any) -> None:
+        stats = domain.jobStats(self._libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+        if stats.get("type") != self._libvirt.VIR_DOMAIN_JOB_COMPLETED:
+            reason = stats.get("errmsg") or "it was cancelled"
+            raise PocketError(f"Cannot copy the disk of the running instance {domain.name()}: {reason}")
+
+    def abort_backup(self, instance_id: str, target: Path) -> None:
+        """End the copying to `target` that a run which died has left going on, if that is so."""
+        self._libvirt_of()
+        with self._attempt(f"end the copying of a disk of the instance {instance_id}"):
+            domain = self._lookup(instance_id)
+            try:
+                xml = domain.backupGetXMLDesc(0)
+            except self._libvirt.libvirtError:  # none goes on
+                return
+            if any(one.get("file") == str(target) for one in parse(xml).iterfind("disks/disk/target")):
+                self._abort(domain)
+
+    def _abort(self, domain: Any) -> None:
+        libvirt = self._libvirt
+        try:
+            domain.abortJob()
+        except libvirt.libvirtError:  # it has ended already
+            return
+        while domain.isActive() and domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
+            time.sleep(0.1)
+
+    # The domain's own description
+
+    def _devices(self, domain: Any) -> list[str]:
+        targets = parse(domain.XMLDesc(0)).iterfind("devices/disk/target")
+        return [target.get("dev", "") for target in targets]
+
+    def _disk(self, domain: Any, device_name: str, flags: int) -> Element | None:
+        for disk in parse(domain.XMLDesc(flags)).iterfind("devices/disk"):
+            target = disk.find("target")
+            if target is not None and target.get("dev") == device_name:
+                return disk
+        return None
+
+    def _lookup(self, instance_id: str) -> Any:
+        return self._connection.lookupByName(instance_id)
+
+    def _libvirt_of(self) -> Any:
+        """The library, which is loaded with the first connection."""
+        _connection = self._connection
+        return self._libvirt

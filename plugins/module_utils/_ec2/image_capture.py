@@ -1,0 +1,302 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images of what instances have on their root disks: behind the module ec2like_image. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .._errors import PocketError
+from .._plan import Operation, Plan
+from .._runner import Task
+from . import disk_files, image_files
+from .disk_copies import DiskCopies
+from .disks import ROOT_DEVICE
+from .hypervisor import Hypervisor
+from .image_plan import check_description, check_name
+from .image_task import ImageTask, described
+from .images import Image, ImageSource, gib, inspect
+from .lifecycle import Lifecycle
+from .model import LAUNCHED, Instance, check_instance_id
+from .store import Store
+from .tombstones import timestamp
+from .volumes import disk_at
+
+__all__ = ["CaptureTask", "image_task"]
+
+# The instances that were stopped to make an image of them, and are to be started again.
+STOPPED = "stopped-for-image"
+
+
+@dataclass(frozen=True)
+class Current:
+    """What a request meets.
+
+    :param image: the named one, if it is registered, and whether its file is damaged.
+    :param size_gib: of the instance's root disk.
+    :param leftovers: files that runs which died have left.
+    :param stopped: instances that such a run has stopped.
+    """
+
+    instances: Sequence[Instance]
+    image: Image | None
+    damaged: bool
+    size_gib: int
+    leftovers: Sequence[Path]
+    stopped: Sequence[Instance]
+
+
+def image_task(params: Mapping[str, Any]) -> Task[Any]:
+    """The task for what the image is made of: a file, or an instance."""
+    return ImageTask(params) if params["instance_id"] is None else CaptureTask(params)
+
+
+class CaptureTask(Task[Current]):
+    """One image of one instance."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        hypervisor: Hypervisor | None = None,
+        store: Store | None = None,
+        lifecycle: Lifecycle | None = None,
+    ) -> None:
+        _check(params)
+        self._name: str = params["name"]
+        self._instance_id: str = params["instance_id"]
+        self._description: str | None = params["description"]
+        self._no_reboot: bool = params["no_reboot"]
+        self._stop_timeout: float = params["stop_timeout"]
+        self._hypervisor = hypervisor or Hypervisor(params["uri"])
+        self._store = store or Store(params["store"])
+        self._lifecycle = lifecycle or Lifecycle(self._hypervisor, self._store)
+        self._copies = DiskCopies(self._hypervisor, self._store)
+        self._owed = self._store.records(STOPPED)
+        self._launches = ExitStack()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._store.images_lock(), self._store.volumes_lock(), self._launches:
+            self._launches.enter_context(self._store.lock())
+            yield
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        return self._store.undisturbed()
+
+    # Reading and planning
+
+    def read(self) -> Current:
+        instances = self._hypervisor.instances()
+        image = next((image for image in self._store.images() if image.name == self._name), None)
+        owed = self._owed.all()
+        return Current(
+            instances=instances,
+            image=image,
+            damaged=image is not None and not image_files.is_intact(image),
+            size_gib=self._size(instances) if image is None else image.size_gib,
+            leftovers=image_files.leftovers(self._store),
+            stopped=[one for one in instances if one.instance_id in owed],
+        )
+
+    def _size(self, instances: Sequence[Instance]) -> int:
+        disk = disk_at(self._instance(instances), ROOT_DEVICE)
+        self._copies.check(disk)
+        return disk_files.size_gib(disk.path, disk.disk_format) or 0
+
+    def _instance(self, instances: Sequence[Instance]) -> Instance:
+        for instance in instances:
+            if instance.instance_id == self._instance_id:
+                if instance.phase == LAUNCHED:
+                    return instance
+                raise PocketError(
+                    f"instance_id: {instance.label} is {instance.state}; no image can be made of it",
+                    code="IncorrectInstanceState",
+                )
+        raise PocketError(
+            f"instance_id: there is no instance {self._instance_id} on this host", code="InvalidInstanceID.NotFound"
+        )
+
+    def plan(self, current: Current) -> Plan:
+        sweep = [
+            Operation("sweep", f"leftover file {path.name}", {"image": None}, None, path) for path in current.leftovers
+        ]
+        sweep += [
+            Operation("start", one.instance_id, one.printable(), one.with_state("running").printable(), one)
+            for one in current.stopped
+        ]
+        image, subject = current.image, f"image {self._name}"
+        if image is None or current.damaged:
+            if image is not None:
+                self._check_same(image)
+            instance = self._instance(current.instances)
+            capture = Operation("capture", subject, _shown(image), self._after(current), instance)
+            return Plan((*sweep, capture))
+        self._check_same(image)
+        if self._description in (None, image.description):
+            return Plan(tuple(sweep))
+        after = replace(image, description=str(self._description))
+        return Plan((*sweep, Operation("edit", subject, _shown(image), _shown(after), after)))
+
+    def _check_same(self, image: Image) -> None:
+        if image.source.location != self._instance_id:
+            raise PocketError(
+                f"name: {self._name!r} is taken by the image {image.image_id}, which was made from "
+                f"{image.source.location}; register this one under another name, or remove the old one first with "
+                "state absent",
+                code="InvalidAMIName.Duplicate",
+            )
+
+    def _after(self, current: Current) -> dict[str, Any]:
+        """What a diff shows of the image that is to be made; its id is of its content, which nobody knows yet."""
+        old = current.image.description if current.image else ""
+        return {
+            "description": old if self._description is None else self._description,
+            "disk_format": "qcow2",
+            "size_gib": current.size_gib,
+            "source": self._instance_id,
+        }
+
+    def warnings(self, plan: Plan, current: Current) -> list[str]:
+        for operation in plan:
+            if operation.action == "capture" and self._stops(operation.payload):
+                told = (
+                    f"The instance {operation.payload.label} is stopped while its image is made, and started again; "
+                    "state no_reboot: true to have it go on"
+                )
+                return [told]
+        return []
+
+    def _stops(self, instance: Instance) -> bool:
+        return instance.state != "stopped" and not self._no_reboot
+
+    # Writing
+
+    def apply(self, plan: Plan) -> None:
+        write: dict[str, Callable[[Any], None]] = {
+            "capture": self._capture,
+            "edit": self._store.register,
+            "start": self._start,
+            "sweep": self._sweep,
+        }
+        for number, operation in enumerate(plan):
+            try:
+                write[operation.action](operation.payload)
+            except PocketError as error:
+                error.changed = error.changed or number > 0
+                raise
+
+    def _sweep(self, path: Path) -> None:
+        self._copies.abandon(self._hypervisor.instances(), [path])
+        disk_files.remove(path)
+
+    def _capture(self, instance: Instance) -> None:
+        if not self._stops(instance):
+            self._launches.close()  # they need not wait for a long copy
+            self._take(instance)
+            return
+        self._owed.put(instance.instance_id, {})
+        failures = self._lifecycle.stop([instance], self._stop_timeout)
+        if failures:
+            raise failures[0].error
+        try:
+            self._take(instance.with_state("stopped"))
+        except PocketError as error:
+            error.changed = True  # it was down
+            raise
+        finally:
+            self._start(instance)
+
+    def _start(self, instance: Instance) -> None:
+        """Start what was stopped for an image; somebody else may have started it meanwhile."""
+        if not self._hypervisor.is_running(instance.instance_id):
+            failures = self._lifecycle.start([instance])
+            if failures:
+                raise failures[0].error
+        self._owed.delete(instance.instance_id)
+
+    def _take(self, instance: Instance) -> None:
+        attempt = f"Cannot make an image of the instance {instance.label}"
+        with image_files.incoming(self._store, attempt) as path:
+            path.unlink()  # it was made for its name's sake
+            self._copies.make(disk_at(instance, ROOT_DEVICE), instance, path)
+            found = inspect(path, "qcow2", f"the root disk of {instance.label}")
+            checksum = image_files.checksum_of(path)
+            size = path.stat().st_size
+            image_id = "ami-" + checksum.partition(":")[2][:17]
+            image_files.publish(path, self._store.image_path(image_id, "qcow2"))
+            old = next((image for image in self._store.images() if image.name == self._name), None)
+            stated = self._description
+            self._store.register(
+                Image(
+                    image_id=image_id,
+                    name=self._name,
+                    path=self._store.image_path(image_id, "qcow2"),
+                    disk_format="qcow2",
+                    virtual_size=found.virtual_size,
+                    size_gib=gib(found.virtual_size),
+                    creation_date=timestamp(datetime.now(timezone.utc)),
+                    source=ImageSource(self._instance_id, size, None, checksum),
+                    description=stated if stated is not None else old.description if old else "",
+                )
+            )
+
+    # Answering
+
+    def verify(self, plan: Plan, after: Current) -> None:
+        if after.image is None or after.damaged:
+            raise PocketError(
+                f"The store {self._store.root} did not keep the image {self._name} as asked; look whether another "
+                "program writes there",
+                changed=True,
+            )
+
+    def result(self, plan: Plan, state: Current, applied: bool) -> dict[str, Any]:
+        if state.image is not None and (applied or not any(operation.action == "capture" for operation in plan)):
+            image = {**described(state.image)}
+            if not applied and self._description is not None:
+                image["description"] = self._description
+        else:
+            unknown = dict.fromkeys(("image_id", "creation_date", "checksum", "path"))
+            image = {**unknown, "name": self._name, "state": "available", **self._after(state)}
+        return {"image": image, "image_id": image["image_id"]}
+
+
+def _check(params: Mapping[str, Any]) -> None:
+    check_name(params["name"])
+    check_instance_id(params["instance_id"], "instance_id")
+    check_description(params["description"])
+    for option in ("path", "url", "checksum"):
+        if params[option] is not None:
+            raise PocketError(
+                f"{option}: cannot be combined with instance_id; the image is made of one or the other",
+                code="InvalidParameterCombination",
+            )
+    if params["state"] != "present":
+        raise PocketError(
+            "instance_id: has no meaning with state absent; leave it out", code="InvalidParameterCombination"
+        )
+    if params["disk_format"] == "raw":
+        raise PocketError(
+            "disk_format: an image of an instance is qcow2; state qcow2 or auto", code="InvalidParameterValue"
+        )
+    if params["stop_timeout"] < 0:
+        raise PocketError(
+            f"stop_timeout: {params['stop_timeout']} is negative; give seconds, 0 or more", code="InvalidParameterValue"
+        )
+
+
+def _shown(image: Image | None) -> dict[str, Any] | None:
+    if image is None:
+        return None
+    return {
+        "description": image.description,
+        "disk_format": image.disk_format,
+        "size_gib": image.size_gib,
+        "source": image.source.location,
+    }

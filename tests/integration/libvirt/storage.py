@@ -1,0 +1,84 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests that run commands on request, and the storage modules on the host of a Cloud."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import wait_until
+
+# User data that lets the guest's web server carry out what it is asked for, and answer with what was printed.
+OBEDIENT = """#!/bin/sh
+mkdir -p /var/www/cgi-bin
+cat >/var/www/cgi-bin/run <<'END'
+#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+httpd -d "$QUERY_STRING" >/tmp/command.$$
+sh /tmp/command.$$ 2>&1
+END
+chmod 755 /var/www/cgi-bin/run
+"""
+
+
+class Guest:
+    """A guest that boots and obeys."""
+
+    def __init__(self, cloud: Cloud, **stated: Any) -> None:
+        self.cloud = cloud
+        launched = cloud.run(count=1, user_data=OBEDIENT, tags={"test": "storage"}, **stated)
+        self.instance_id: str = launched["instance_ids"][0]
+        self.address: str = launched["instances"][0]["private_ip_address"]
+
+    def wait(self) -> None:
+        wait_until(f"an answer of {self.instance_id}", lambda: self.cloud.host.http(self.address), 120)
+
+    def sh(self, command: str) -> str:
+        """What the command prints in the guest."""
+        fetch = "import sys, urllib.parse as p, urllib.request as r; print(r.urlopen(sys.argv[1] + '?' + p.quote(sys.argv[2]), timeout=60).read().decode())"  # noqa: E501
+        url = f"http://{self.address}/cgi-bin/run"
+        return self.cloud.host.run(["/usr/bin/python3", "-I", "-c", fetch, url, command]).stdout.strip()
+
+    def disks(self) -> dict[str, str]:
+        """Serial number -> name in the guest, of the disks that have one."""
+        lines = self.sh("for d in /sys/block/vd*; do echo $(cat $d/serial) ${d##*/}; done").splitlines()
+        return {words[0]: words[1] for words in (line.split() for line in lines) if len(words) == 2}
+
+    def sectors(self, name: str) -> int:
+        return int(self.sh(f"cat /sys/block/{name}/size"))
+
+
+class Storage:
+    """The modules of volumes, snapshots and images; each is called in check mode first, which must foretell."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.host = cloud.host
+        self.store = cloud.store
+        self.root = cloud.host.path(cloud.store)
+
+    def call(self, module: str, /, **stated: Any) -> dict[str, Any]:
+        foretold = self.host.ok(module, check=True, store=self.store, **stated)
+        done = self.host.ok(module, store=self.store, **stated)
+        assert (foretold["changed"], foretold["diff"]) == (done["changed"], done["diff"])
+        return done
+
+    def again(self, module: str, /, **stated: Any) -> dict[str, Any]:
+        done = self.call(module, **stated)
+        assert done["changed"] is True
+        assert self.call(module, **stated)["changed"] is False
+        return done
+
+    def volume(self, **stated: Any) -> dict[str, Any]:
+        return self.again("ec2like_volume", **stated)["volume"]  # type: ignore[no-any-return]
+
+    def refused(self, module: str, /, **stated: Any) -> dict[str, Any]:
+        foretold = self.host.refused(module, check=True, store=self.store, **stated)
+        done = self.host.refused(module, store=self.store, **stated)
+        assert foretold == done
+        return done
+
+    def files(self, kind: str) -> set[str]:
+        directory = self.root / kind
+        return {path.name for path in directory.iterdir()} if directory.exists() else set()

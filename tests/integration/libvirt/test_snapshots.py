@@ -1,0 +1,101 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots of disks of guests that run and of those that do not, on a real libvirtd, and what they are good for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
+
+
+def finish(cloud: Cloud) -> None:
+    cloud.run(state="terminated", filters={"tag-key": "*"})
+    cloud.assert_nothing_left()
+    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
+
+
+@pytest.fixture
+def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, guest_image)
+    yield made
+    finish(made)
+
+
+@pytest.fixture
+def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, idle_image(tmp_path))
+    yield made
+    finish(made)
+
+
+def test_what_a_running_guest_wrote_is_read_by_another_from_a_volume_of_the_snapshot(cloud: Cloud) -> None:
+    storage = Storage(cloud)
+    first, second = Guest(cloud), Guest(cloud)
+    first.wait()
+    volume = storage.volume(name="data", size_gib=1, instance=first.instance_id)
+    name = first.disks()[volume["serial"]]
+    first.sh(f"dd if=/dev/urandom of=/dev/{name} bs=1M count=8 conv=fsync 2>/dev/null")
+    digest = first.sh(f"head -c 8388608 /dev/{name} | sha256sum").split()[0]
+    made = storage.again("ec2like_snapshot", name="then", volume_id=volume["volume_id"])
+    assert (made["snapshot"]["state"], made["snapshot"]["volume_size"]) == ("completed", 1)
+    first.sh(f"dd if=/dev/zero of=/dev/{name} bs=1M count=8 conv=fsync 2>/dev/null")  # what came later is not in it
+
+    second.wait()
+    copy = storage.volume(name="copy", snapshot_id=made["snapshot_id"], size_gib=2, instance=second.instance_id)
+    name = second.disks()[copy["serial"]]
+    assert second.sh(f"head -c 8388608 /dev/{name} | sha256sum").split()[0] == digest
+    assert second.sectors(name) == (2 << 30) // 512
+    # The root disk stands alone in its snapshot, though it is a clone of an image.
+    root = storage.again("ec2like_snapshot", name="root", instance_id=first.instance_id)["snapshot"]
+    about = json.loads(cloud.host.run(["qemu-img", "info", "--output=json", "-f", "qcow2", root["path"]]).stdout)
+    assert "backing-filename" not in about
+    assert about["virtual-size"] == 128 << 20
+    assert cloud.host.run(["qemu-img", "check", "-q", "-f", "qcow2", root["path"]]).returncode == 0
+    assert storage.files("snapshots") == {Path(one["path"]).name for one in (made["snapshot"], root)}
+    frozen = cloud.host.refused("ec2like_snapshot", store=cloud.store, instance_id=first.instance_id, freeze=True)
+    assert "agent" in frozen["msg"]  # this guest has none
+    assert len(storage.files("snapshots")) == 2
+    assert first.sh("echo still here") == "still here"
+
+
+@pytest.mark.parametrize("disk_format", ["qcow2", "raw"])
+def test_of_a_volume_that_nothing_has(idle: Cloud, disk_format: str) -> None:
+    storage = Storage(idle)
+    volume = storage.volume(name="data", size_gib=1, disk_format=disk_format)
+    content = hashlib.sha256(b"x").digest() * 32768
+    write = ["qemu-io", "-f", disk_format, "-c", "write -s /var/content 0 1M", volume["path"]]
+    idle.host.path("/var/content").write_bytes(content)
+    idle.host.run(write)
+    made = storage.again("ec2like_snapshot", name="s", volume_id=volume["volume_id"])["snapshot"]
+    storage.again("ec2like_volume", name="data", state="absent")
+    other = {"qcow2": "raw", "raw": "qcow2"}[disk_format]
+    copy = storage.volume(name="copy", snapshot_id=made["snapshot_id"], disk_format=other)
+    storage.again("ec2like_snapshot", name="s", state="absent")
+    idle.host.run(["qemu-img", "convert", "-f", other, "-O", "raw", copy["path"], "/var/back"])
+    back = idle.host.path("/var/back")
+    assert back.stat().st_size == 1 << 30
+    with back.open("rb") as stream:
+        assert stream.read(1 << 20) == content
+    assert storage.files("snapshots") == set()
+    assert storage.files("volumes") == {Path(copy["path"]).name}
+
+
+def test_a_disk_whose_header_was_made_to_lead_elsewhere_is_refused(idle: Cloud) -> None:
+    storage = Storage(idle)
+    instance_id = idle.run(count=1, tags={"a": "b"})["instance_ids"][0]
+    idle.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
+    disk = f"{idle.store}/instances/{instance_id}/disk.qcow2"
+    idle.host.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", "/etc/shadow", disk])
+    refused = storage.refused("ec2like_snapshot", name="s", instance_id=instance_id)
+    assert refused["error_code"] == "InvalidParameterValue"
+    assert "/etc/shadow" in refused["msg"]
+    assert storage.files("snapshots") == set()

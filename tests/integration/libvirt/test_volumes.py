@@ -1,0 +1,107 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes on a real libvirtd, with guests that write and read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
+
+GIB_OF_SECTORS = (1 << 30) // 512
+
+
+def finish(cloud: Cloud) -> None:
+    """Take the instances away, and all that is theirs."""
+    cloud.run(state="terminated", filters={"tag-key": "*"})
+    cloud.assert_nothing_left()
+    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
+
+
+@pytest.fixture
+def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, guest_image)
+    yield made
+    finish(made)
+
+
+@pytest.fixture
+def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, idle_image(tmp_path))
+    yield made
+    finish(made)
+
+
+def test_a_volume_goes_from_guest_to_guest_and_grows_while_it_is_used(cloud: Cloud) -> None:
+    storage = Storage(cloud)
+    first, second = Guest(cloud), Guest(cloud)
+    first.wait()
+    volume = storage.volume(name="data", size_gib=1, instance=first.instance_id, device_name="/dev/sdf")
+    assert volume["serial"] in first.disks()
+    name = first.disks()[volume["serial"]]
+    assert first.sectors(name) == GIB_OF_SECTORS
+    first.sh(f"echo kept by the volume | dd of=/dev/{name} conv=fsync 2>/dev/null")
+
+    storage.volume(name="data", size_gib=2)
+    assert first.sectors(name) == 2 * GIB_OF_SECTORS
+
+    storage.volume(name="data", instance="")
+    assert volume["serial"] not in first.disks()
+    second.wait()
+    storage.volume(name="data", instance=second.instance_id)
+    name = second.disks()[volume["serial"]]
+    assert second.sh(f"head -c 18 /dev/{name}") == "kept by the volume"
+    # It is there after a stop and a start, too.
+    cloud.run(state="restarted", instance_ids=[second.instance_id], stop_timeout=30)
+    second.wait()
+    name = second.disks()[volume["serial"]]
+    assert second.sh(f"head -c 18 /dev/{name}; cat /sys/block/{name}/size").split("\n")[0].startswith("kept by")
+    assert second.sectors(name) == 2 * GIB_OF_SECTORS
+
+
+def test_a_machine_takes_eleven_volumes_while_it_runs(cloud: Cloud) -> None:
+    """As many as EC2 recommends names for: f to p."""
+    storage = Storage(cloud)
+    guest = Guest(cloud)
+    guest.wait()
+    for number in range(11):
+        name = f"v{number}"
+        cloud.host.ok("ec2like_volume", store=cloud.store, name=name, size_gib=1, instance=guest.instance_id)
+    info = cloud.host.ok("ec2like_volume_info", store=cloud.store, filters={"status": "in-use"})
+    assert len(info["volumes"]) == 11
+    assert {volume["serial"] for volume in info["volumes"]} <= set(guest.disks())
+    assert storage.files("volumes") == {f"{one}.qcow2" for one in info["volume_ids"]}
+
+
+@pytest.mark.parametrize("disk_format", ["qcow2", "raw"])
+def test_the_life_of_a_volume_with_a_stopped_machine(idle: Cloud, disk_format: str) -> None:
+    storage = Storage(idle)
+    instance_id = idle.run(count=1, tags={"a": "b"}, state="running")["instance_ids"][0]
+    idle.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
+    volume = storage.volume(name="data", size_gib=1, disk_format=disk_format, instance=instance_id)
+    about = json.loads(idle.host.run(["qemu-img", "info", "--output=json", "-f", disk_format, volume["path"]]).stdout)
+    assert (about["virtual-size"], about["format"]) == (1 << 30, disk_format)
+    assert about["actual-size"] < 1 << 20
+    storage.volume(name="data", size_gib=3)
+    assert f"<serial>{volume['serial']}</serial>" in idle.host.virsh("dumpxml", instance_id)
+    refused = storage.refused("ec2like_volume", name="data", size_gib=2)
+    assert refused["error_code"] == "InvalidParameterValue"
+    assert storage.refused("ec2like_volume", name="data", state="absent")["error_code"] == "VolumeInUse"
+    idle.run(state="running", instance_ids=[instance_id])
+    assert volume["path"] in idle.host.virsh("domblklist", instance_id)
+    # A machine whose guest hears nothing does not let go; the volume stays attached, and the task says so.
+    failed = idle.host.module("ec2like_volume", store=idle.store, name="data", instance="", wait_timeout=1)
+    assert failed["failed"]
+    assert "did not let vdf go" in failed["msg"]
+    assert storage.call("ec2like_volume", name="data")["volume"]["state"] == "in-use"
+    idle.run(state="terminated", instance_ids=[instance_id])
+    assert storage.call("ec2like_volume", name="data")["volume"]["state"] == "available"
+    storage.again("ec2like_volume", name="data", state="absent")
+    assert storage.files("volumes") == set()

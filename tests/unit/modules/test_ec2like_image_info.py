@@ -1,0 +1,213 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images of instances: behind ec2like_image, as ec2like_image_info shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_capture import CaptureTask, image_task
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_info import ImageInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_task import ImageTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
+from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import Killed
+from ansible_collections.pocket.cloud.tests.unit.modules import test_ec2like_volume
+from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
+
+
+class Desk(test_ec2like_volume.Desk):
+    """A host with two instances, and the module of images on it."""
+
+    def image_params(self, **stated: Any) -> dict[str, Any]:
+        unstated = dict.fromkeys(("path", "url", "checksum", "description"))
+        own = {"name": "web", "instance_id": self.first, "no_reboot": False, "stop_timeout": 0.1}
+        return {**unstated, **own, "state": "present", "disk_format": "auto", "uri": "", "store": "", **stated}
+
+    def capture_task(self, params: dict[str, Any]) -> CaptureTask:
+        lifecycle = Lifecycle(self.hypervisor, self.store, threads=1)
+        return CaptureTask(params, self.hypervisor, self.store, lifecycle)
+
+    def shot(self) -> Any:
+        files = sorted(path.name for path in self.store.image_directory.iterdir())
+        return self.snapshot(), files, self.store.images()
+
+    def capture(self, **stated: Any) -> dict[str, Any]:
+        params = self.image_params(**stated)
+        before = self.shot()
+        self.guard.forbidden = True
+        foretold = execute(self.capture_task, params, check=True)
+        self.guard.forbidden = False
+        assert self.shot() == before
+        done = execute(self.capture_task, params)
+        assert (foretold["changed"], foretold["diff"]) == (done["changed"], done["diff"])
+        for key, value in foretold["image"].items():
+            assert value in (None, done["image"][key])
+        return done
+
+    def capture_again(self, **stated: Any) -> dict[str, Any]:
+        first = self.capture(**stated)
+        assert first["changed"] is True
+        second = self.capture(**stated)
+        assert second["changed"] is False
+        assert second["image"] == first["image"]
+        return first
+
+    def capture_refused(self, code: str, **stated: Any) -> str:
+        before = self.shot()
+        self.guard.forbidden = True
+        told = refusal(self.capture_task, self.image_params(**stated), check=True)
+        self.guard.forbidden = False
+        assert refusal(self.capture_task, self.image_params(**stated)) == told
+        assert self.shot() == before
+        assert told["error_code"] == code
+        return str(told["msg"])
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr(shutil, "which", lambda _program: None)  # qemu-img is not what is under test
+    return Desk(tmp_path, monkeypatch)
+
+
+def test_which_task_it_is_depends_on_what_the_image_is_made_of(desk: Desk) -> None:
+    assert isinstance(image_task(desk.image_params(store="/s")), CaptureTask)
+    assert isinstance(image_task(desk.image_params(instance_id=None, path="/x", store="/s")), ImageTask)
+
+
+def test_the_guest_goes_on_where_that_is_stated(desk: Desk) -> None:
+    writes = len(desk.guard.writes)
+    image = desk.capture_again(no_reboot=True, description="d")["image"]
+    assert desk.guard.writes[writes:] == [f"back up {desk.first}"]
+    assert (image["name"], image["source"], image["description"]) == ("web", desk.first, "d")
+    path = Path(image["path"])
+    assert image["image_id"] == "ami-" + hashlib.sha256(path.read_bytes()).hexdigest()[:17]
+    assert path.stat().st_mode & 0o777 == 0o444
+    assert desk.capture_again(no_reboot=True, description="e")["image"]["description"] == "e"
+
+
+def test_else_it_is_stopped_and_started_again(desk: Desk) -> None:
+    desk.capture_again()
+    done = " ".join(desk.guard.writes)
+    order = [done.index(f"{what} ") for what in (f"press {desk.first}", "copy disk.qcow2", f"start {desk.first}")]
+    assert done.rindex(f"start {desk.first}") > order[1] > order[0]
+    assert desk.first in desk.hypervisor.running
+    assert desk.store.records("stopped-for-image").all() == {}
+
+
+def test_a_stopped_one_stays_stopped(desk: Desk) -> None:
+    desk.hypervisor.running.clear()
+    desk.capture_again()
+    assert desk.hypervisor.running == set()
+
+
+def test_a_name_belongs_to_one_instance(desk: Desk) -> None:
+    desk.capture_again(no_reboot=True)
+    assert desk.first in desk.capture_refused("InvalidAMIName.Duplicate", instance_id=desk.second)
+    desk.capture_refused("InvalidAMIName.Duplicate", name="guest")
+
+
+def test_a_damaged_one_is_made_anew(desk: Desk) -> None:
+    path = Path(desk.capture_again(no_reboot=True)["image"]["path"])
+    path.unlink()
+    assert Path(desk.capture_again(no_reboot=True)["image"]["path"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "stated"),
+    [
+        ("InvalidAMIName.Malformed", {"name": "a"}),
+        ("InvalidInstanceID.Malformed", {"instance_id": "i-1"}),
+        ("InvalidInstanceID.NotFound", {"instance_id": test_ec2like_volume.ABSENT_INSTANCE}),
+        ("InvalidParameterCombination", {"path": "/disk"}),
+        ("InvalidParameterCombination", {"url": "https://x/"}),
+        ("InvalidParameterCombination", {"checksum": "sha256:0"}),
+        ("InvalidParameterCombination", {"state": "absent"}),
+        ("InvalidParameterValue", {"disk_format": "raw"}),
+        ("InvalidParameterValue", {"description": "d" * 256}),
+        ("InvalidParameterValue", {"stop_timeout": -1}),
+    ],
+)
+def test_bad_input_is_refused_before_the_first_write(desk: Desk, code: str, stated: dict[str, Any]) -> None:
+    assert str(next(iter(stated))) in desk.capture_refused(code, **stated)
+
+
+def test_a_disk_that_leads_elsewhere_is_refused(desk: Desk) -> None:
+    qcow2(desk.store.instance_directory(desk.first) / "disk.qcow2", backing="/etc/shadow")
+    assert "/etc/shadow" in desk.capture_refused("InvalidParameterValue")
+
+
+@pytest.mark.parametrize("no_reboot", [True, False])
+@pytest.mark.parametrize("left", range(9))
+def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, no_reboot: bool) -> None:
+    params = desk.image_params(no_reboot=no_reboot)
+    desk.guard.left = left
+    try:
+        execute(desk.capture_task, params)
+    except Killed:
+        pass
+    else:
+        assert left >= (1 if no_reboot else 8)
+    desk.guard.left = None
+    done = execute(desk.capture_task, params)
+    assert desk.hypervisor.running == {desk.first, desk.second}
+    assert sorted(path.name for path in desk.store.image_directory.iterdir()) == sorted(
+        [Path(done["image"]["path"]).name, "ami-0123456789abcdef0.raw"]
+    )
+    assert desk.capture(no_reboot=no_reboot)["changed"] is False
+
+
+def listed(desk: Desk, **stated: Any) -> dict[str, Any]:
+    return execute(lambda asked: ImageInfoTask(asked, desk.store), {"image_ids": None, "filters": None, **stated})
+
+
+def test_images_are_listed_with_their_users(desk: Desk) -> None:
+    made = desk.capture(no_reboot=True, description="of an instance")["image"]
+    base = str(desk.store.image_path("ami-0123456789abcdef0", "raw"))
+    qcow2(desk.store.instance_directory(desk.first) / "disk.qcow2", backing=base)
+    images = {image["name"]: image for image in listed(desk)["images"]}
+    assert images["web"] == {**made, "instance_ids": [], "instance_count": 0}
+    assert (images["guest"]["instance_ids"], images["guest"]["instance_count"]) == ([desk.first], 1)
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({}, ["guest", "web"]),
+        ({"name": "w?b"}, ["web"]),
+        ({"description": "of *"}, ["web"]),
+        ({"source-instance-id": "i-*"}, ["web"]),
+        ({"image-id": "ami-0123456789abcdef0"}, ["guest"]),
+        ({"state": "available", "creation-date": "2026-01*"}, ["guest"]),
+        ({"state": "failed"}, []),
+    ],
+)
+def test_filters_select(desk: Desk, filters: dict[str, Any], names: list[str]) -> None:
+    desk.capture(no_reboot=True, description="of an instance")
+    assert [image["name"] for image in listed(desk, filters=filters)["images"]] == names
+
+
+def test_a_damaged_image_is_shown_as_failed(desk: Desk) -> None:
+    path = desk.store.image_path("ami-0123456789abcdef0", "raw")
+    path.write_bytes(b"")
+    assert listed(desk, image_ids=["ami-0123456789abcdef0"])["images"][0]["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "stated"),
+    [
+        ("InvalidAMIID.Malformed", {"image_ids": ["ami-1"]}),
+        ("InvalidAMIID.NotFound", {"image_ids": ["ami-11111111111111111"]}),
+        ("InvalidParameterValue", {"filters": {"owner-id": "x"}}),
+    ],
+)
+def test_bad_input_of_the_list_is_refused(desk: Desk, code: str, stated: dict[str, Any]) -> None:
+    params = {"image_ids": None, "filters": None, **stated}
+    failed = refusal(lambda asked: ImageInfoTask(asked, desk.store), params)
+    assert failed["error_code"] == code
