@@ -5,10 +5,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import wait_until
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import (
+    MODULES,
+    PYTHON,
+    arguments,
+    wait_until,
+)
 
 # User data that lets the guest's web server carry out what it is asked for, and answer with what was printed.
 OBEDIENT = """#!/bin/sh
@@ -78,6 +86,37 @@ class Storage:
         done = self.host.refused(module, store=self.store, **stated)
         assert foretold == done
         return done
+
+    def killed_when(self, begun: Callable[[], bool], module: str, /, **stated: Any) -> None:
+        """Run the module, and kill it as soon as `begun` is true; fails where it ends before that."""
+        pipe = subprocess.PIPE
+        process = self.host.popen([PYTHON, MODULES / f"{module}.py"], stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdin is not None
+        process.stdin.write(arguments({"store": self.store, **stated}))
+        process.stdin.close()
+        process.stdin = None
+        while not begun():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        self.host.kill(process)
+        process.communicate()
+
+    def incoming(self, kind: str) -> bool:
+        """Whether a file is being made there."""
+        return any(name.startswith(".incoming-") for name in self.files(kind))
+
+    def known(self) -> tuple[list[str], list[str], list[str]]:
+        """What the modules list: the ids of volumes, snapshots and images."""
+        kinds = ("volume", "snapshot", "image")
+        volumes, snapshots, images = (
+            self.host.ok(f"ec2like_{kind}_info", store=self.store)[f"{kind}_ids"] for kind in kinds
+        )
+        return volumes, snapshots, images
+
+    def assert_whole(self) -> None:
+        """Each that is listed has its file, and nothing else is there."""
+        for kind, ids in zip(("volumes", "snapshots", "images"), self.known()):
+            assert sorted(name.partition(".")[0] for name in self.files(kind)) == sorted(ids)
 
     def files(self, kind: str) -> set[str]:
         directory = self.root / kind
