@@ -136,7 +136,7 @@ volume:
       type: str
       sample: vol-0f3a9c2b7d1e45608
     state:
-      description: V(creating), V(available), V(in-use), or V(deleted).
+      description: V(creating), V(available), V(in-use), V(deleted), or V(error) where its file is gone.
       returned: always
       type: str
       sample: in-use

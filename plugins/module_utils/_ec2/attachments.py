@@ -56,9 +56,9 @@ class Attachments:
             disk_files.grow(volume.path, volume.disk_format, volume.size_gib)
 
     def _instance(self, instance_id: str) -> Instance:
-        for instance in self._hypervisor.instances():
-            if instance.instance_id == instance_id:
-                return instance
+        instance = self._hypervisor.instance(instance_id)
+        if instance is not None:
+            return instance
         raise PocketError(
             f"instance: {instance_id} was terminated meanwhile; choose another", code="InvalidInstanceID.NotFound"
         )

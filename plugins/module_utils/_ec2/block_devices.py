@@ -9,7 +9,7 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -258,9 +258,12 @@ def deleted_with(volumes: Sequence[Volume]) -> tuple[str, ...]:
     return tuple(sorted(going))
 
 
-def shown(volumes: Sequence[Volume]) -> dict[str, Any]:
-    """Return what a diff shows of the volumes of a new instance: nothing that was drawn."""
-    told = {}
+def shown(volumes: Sequence[Volume], root: RootDisk) -> dict[str, Any]:
+    """Return what a diff shows of the disks of a new instance: what was stated, and nothing that was drawn."""
+    told: dict[str, Any] = {}
+    stated = {name: value for name, value in asdict(root).items() if value is not None}
+    if stated:
+        told[f"/dev/{ROOT_DEVICE}"] = stated
     for volume in volumes:
         attachment = volume.attachment
         if attachment:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from .._errors import PocketError
 from . import disk_files
 from .disks import Disk
 from .hypervisor import Hypervisor
@@ -30,7 +31,13 @@ class DiskCopies:
         self._store = store
 
     def check(self, disk: Disk) -> None:
-        """Refuse a disk whose file is not there, or leads to files that are not the store's."""
+        """Refuse a disk whose file is not there, or that leads to files that are not the store's."""
+        if Path(os.path.realpath(self._store.root)) not in Path(os.path.realpath(disk.path)).parents:
+            raise PocketError(
+                f"Cannot use the disk {disk.path}: it is outside the store {self._store.root}, where somebody else has "
+                "put it; only disks of the store can be copied",
+                code="InvalidParameterValue",
+            )
         disk_files.check_file(disk.path, disk.disk_format, self._store.image_directory)
 
     def make(

@@ -9,11 +9,12 @@ The format of each is known and named to qemu-img, which is never left to guess 
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from pathlib import Path
 
 from .._errors import PocketError
-from .images import GIB, QCOW2_MAGIC, backing_file, gib, open_disk, qemu_img
+from .images import GIB, QCOW2_MAGIC, backing_file, gib, qemu_img
 
 __all__ = ["check_file", "copy", "create", "grow", "remove", "size_gib"]
 
@@ -75,8 +76,18 @@ def check_file(path: Path, disk_format: str, bases: Path | None = None) -> None:
     :param bases: the directory in which the file that it is a clone of may be; none for a disk that stands alone.
     """
     attempt = f"Cannot use the disk {path}"
-    with open_disk(os.fspath(path)):  # refuses symbolic links and what is no file
-        pass
+    try:
+        about = os.lstat(path)
+    except OSError as error:
+        raise PocketError(
+            f"{attempt}: {error.strerror or error}; bring the file back", code="IncorrectState"
+        ) from error
+    if not stat.S_ISREG(about.st_mode):
+        kind = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "not a regular file"
+        raise PocketError(
+            f"{attempt}: it is {kind}, which somebody else has put there; put the disk itself there",
+            code="InvalidParameterValue",
+        )
     backing = backing_file(path) if disk_format == "qcow2" else None
     if backing is None:
         return

@@ -72,6 +72,15 @@ class Hypervisor(NetworkCalls, ConsoleCalls, DeviceCalls):
         by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
         return with_phase(replace(instance, host=self.host_name()), by_guest)
 
+    def instance(self, instance_id: str) -> Instance | None:
+        """Return the one instance of that id, none where there is none."""
+        if not self.exists(instance_id):
+            return None
+        with self._attempt(f"look at the instance {instance_id}"):
+            domain = self._domain(instance_id)
+            state, reason = domain.state()
+            return self._instance(domain, state, reason)
+
     def exists(self, instance_id: str) -> bool:
         """Whether there is a domain of that name."""
         connection = self._connection

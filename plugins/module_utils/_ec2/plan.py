@@ -179,6 +179,6 @@ def _check_starts(operations: Sequence[Operation], staying: Sequence[Instance], 
 
 def _launch(number: int, launch: Launch) -> Operation:
     """Describe a launch by nothing that was drawn or planned for it, so that check mode's diff is the real one's."""
-    after = {**launch.instance.with_state("running").printable(), **shown(launch.volumes)}
+    after = {**launch.instance.with_state("running").printable(), **shown(launch.volumes, launch.template.root)}
     del after["private_ip_address"]
     return Operation("launch", f"new instance {number}", None, after, payload=launch)

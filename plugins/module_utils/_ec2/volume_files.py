@@ -129,6 +129,7 @@ class Volumes(_Shelf):
             tags=record["tags"],
             snapshot_id=record["snapshot_id"],
             complete=record["complete"],
+            intact=size is not None,
         )
 
     def make(self, volume: Volume, source: Snapshot | None = None) -> None:

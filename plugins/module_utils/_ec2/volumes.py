@@ -53,6 +53,7 @@ class Volume:
 
     :param snapshot_id: the snapshot that it was made from.
     :param complete: false while it is being made.
+    :param intact: whether its file is there.
     """
 
     volume_id: str
@@ -63,6 +64,7 @@ class Volume:
     tags: Mapping[str, str] = field(default_factory=dict)
     snapshot_id: str | None = None
     complete: bool = True
+    intact: bool = True
     attachment: Attachment | None = None
 
     @property
@@ -77,9 +79,11 @@ class Volume:
 
     @property
     def state(self) -> str:
-        """EC2's word: C(creating), C(available) or C(in-use)."""
+        """EC2's word: C(creating), C(available), C(in-use) or C(error)."""
         if not self.complete:
             return "creating"
+        if not self.intact:
+            return "error"
         return "in-use" if self.attachment else "available"
 
     def ec2(self) -> dict[str, Any]:

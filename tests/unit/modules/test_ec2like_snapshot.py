@@ -183,6 +183,20 @@ def test_a_disk_that_leads_elsewhere_is_refused(desk: Desk, tmp_path: Path) -> N
     desk.shoot_again(name="s", instance_id=desk.first)
 
 
+def test_a_disk_outside_the_store_is_refused(desk: Desk, tmp_path: Path) -> None:
+    """Whoever may edit a domain could else have any file of the host's copied."""
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+    domains = desk.hypervisor.domains
+    disk = desk.store.instance_directory(desk.first) / "disk.qcow2"
+    domains[desk.first] = domains[desk.first].replace(str(disk), str(secret))
+    assert str(secret) in desk.shot_refused("InvalidParameterValue", instance_id=desk.first)
+    disk.unlink()
+    disk.symlink_to(secret)
+    domains[desk.first] = domains[desk.first].replace(str(secret), str(disk))
+    assert str(disk) in desk.shot_refused("InvalidParameterValue", instance_id=desk.first)
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 @pytest.mark.parametrize("left", range(4))
 def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, running: bool) -> None:

@@ -225,6 +225,12 @@ def test_a_file_that_leads_elsewhere_is_refused(desk: Desk, tmp_path: Path) -> N
     before = desk.snapshot()
     assert "symbolic link" in refusal(desk.volume_task, desk.params(name="data", instance=desk.first))["msg"]
     assert desk.snapshot() == before
+    path.unlink()
+    assert (
+        execute(desk.volume_task, desk.params(name="data", state="absent"), check=True)["volume"]["state"] == "deleted"
+    )
+    desk.refuse("IncorrectState", str(path), name="data", instance=desk.first)
+    os.symlink(secret, path)
     # It can still be deleted, and what it led to stays.
     assert desk.call(name="data", state="absent")["changed"]
     assert secret.read_text() == "s"

@@ -123,6 +123,9 @@ class FakeHypervisor(Hypervisor):
             found.append(with_phase(replace(instance, host=self.host_name()), instance_id in self.by_guest))
         return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
 
+    def instance(self, instance_id: str) -> Instance | None:
+        return next((one for one in self.instances() if one.instance_id == instance_id), None)
+
     def exists(self, instance_id: str) -> bool:
         return instance_id in self.domains
 

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Disks of instances on a real libvirtd: root disks of a size and kind, volumes at a launch, images of instances."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
+
+GIB_OF_SECTORS = (1 << 30) // 512
+WEB = {"pool": "web"}
+
+
+def finish(cloud: Cloud) -> None:
+    cloud.run(state="terminated", filters={"tag-key": "*"})
+    cloud.assert_nothing_left()
+    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
+
+
+@pytest.fixture
+def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, guest_image)
+    yield made
+    finish(made)
+
+
+@pytest.fixture
+def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(host, store, idle_image(tmp_path))
+    yield made
+    finish(made)
+
+
+def test_disks_of_a_guest_from_its_launch_to_an_image_of_it(cloud: Cloud) -> None:
+    storage = Storage(cloud)
+    guest = Guest(cloud, root_size_gib=1, volumes=[{"device_name": "/dev/sdf", "ebs": {"volume_size": 1}}])
+    guest.wait()
+    assert guest.sectors("vda") == GIB_OF_SECTORS
+    (serial,) = [one for one in guest.disks() if one.startswith("vol")]
+    assert guest.sectors(guest.disks()[serial]) == GIB_OF_SECTORS
+
+    # Its disks grow and become more while it runs.
+    volumes = [
+        {"device_name": "/dev/sdf", "ebs": {"volume_size": 2}},
+        {"device_name": "/dev/sdg", "ebs": {"volume_size": 1, "disk_format": "raw"}},
+    ]
+    ids: dict[str, Any] = {"instance_ids": [guest.instance_id]}
+    mapped = cloud.both(**ids, root_size_gib=3, volumes=volumes)["instances"][0]["block_device_mappings"]
+    assert cloud.both(**ids, root_size_gib=3, volumes=volumes)["changed"] is False
+    assert guest.sectors("vda") == 3 * GIB_OF_SECTORS
+    assert guest.sectors(guest.disks()[serial]) == 2 * GIB_OF_SECTORS
+    serials = {one["ebs"]["volume_id"].replace("-", "") for one in mapped}
+    assert serials == {one for one in guest.disks() if one.startswith("vol")}
+
+    # An image of it has what is on its root disk, and the guest goes on.
+    guest.sh("echo kept by the image >/var/lib/mark; sync")
+    image = storage.again("ec2like_image", name="copy", instance_id=guest.instance_id, no_reboot=True)
+    about = json.loads(cloud.host.run(["qemu-img", "info", "--output=json", image["image"]["path"]]).stdout)
+    assert "backing-filename" not in about
+    second = Guest(cloud, image_id="copy")
+    second.wait()
+    assert second.sh("cat /var/lib/mark") == "kept by the image"
+    assert guest.sh("cat /var/www/boots") == "1"
+    listed = cloud.host.ok("ec2like_image_info", store=cloud.store, filters={"name": "copy"})["images"][0]
+    assert (listed["instance_ids"], listed["source"]) == ([second.instance_id], guest.instance_id)
+    refused = storage.refused("ec2like_image", name="copy", state="absent")
+    assert refused["error_code"] == "DependencyViolation"
+
+    cloud.run(state="terminated", **ids)
+    assert storage.files("volumes") == set()
+
+
+def test_an_image_of_an_instance_that_is_stopped_for_it(idle: Cloud) -> None:
+    storage = Storage(idle)
+    launched = idle.run(count=1, tags=WEB)["instance_ids"]
+    image = storage.again("ec2like_image", name="copy", instance_id=launched[0], stop_timeout=0)["image"]
+    assert idle.domains() == idle.domains("--state-running") == set(launched)
+    assert idle.run(count=1, tags=WEB, image_id=image["image_id"])["changed"]
+    idle.assert_whole(2)
+
+
+def driver(cloud: Cloud, instance_id: str) -> Any:
+    root = ET.fromstring(cloud.host.virsh("dumpxml", "--inactive", instance_id))
+    return {key: value for key, value in root.find("devices/disk/driver").attrib.items() if key != "name"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({}, {"type": "qcow2", "discard": "unmap"}),
+        ({"disk_clone": "full"}, {"type": "qcow2", "discard": "unmap"}),
+        ({"disk_format": "raw"}, {"type": "raw", "discard": "unmap"}),
+        (
+            {"disk_cache": "unsafe", "disk_discard": "ignore"},
+            {"type": "qcow2", "discard": "ignore", "cache": "unsafe"},
+        ),
+    ],
+    ids=["linked", "full", "raw", "cache"],
+)
+def test_kinds_of_root_disks(idle: Cloud, stated: dict[str, Any], expected: dict[str, str]) -> None:
+    launched = idle.run(count=1, tags=WEB, root_size_gib=2, **stated)["instance_ids"][0]
+    assert driver(idle, launched) == expected
+    path = idle.host.virsh("domblklist", launched).split()[1]
+    about = json.loads(idle.host.run(["qemu-img", "info", "-U", "--output=json", "-f", expected["type"], path]).stdout)
+    assert about["virtual-size"] == 2 << 30
+    full = "disk_format" in stated or "disk_clone" in stated
+    assert ("backing-filename" in about) is not full
+    # A full copy needs its image no more.
+    gone = idle.host.module("ec2like_image", store=idle.store, name="guest", state="absent")
+    assert gone.get("error_code") == (None if full else "DependencyViolation")
+    idle.run(state="stopped", instance_ids=[launched], stop_timeout=0)
+    idle.run(state="running", instance_ids=[launched], root_size_gib=3)
+    assert idle.host.virsh("domblkinfo", launched, "vda").split()[1] == str(3 << 30)
