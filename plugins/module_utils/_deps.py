@@ -18,6 +18,7 @@ __all__ = ["PACKAGES", "require"]
 
 PACKAGES = {
     "libvirt": ("python3-libvirt", "libvirt-python"),
+    "libvirt_qemu": ("python3-libvirt", "libvirt-python"),
 }
 """Importable name -> (Debian's package, PyPI's name)."""
 

@@ -311,6 +311,39 @@ options:
     type: str
     choices: [none, vga, virtio]
     default: none
+  firmware:
+    description:
+      - What boots new instances, V(bios) by default. V(uefi) needs UEFI firmware on the host, which is in
+        Debian's package C(ovmf).
+      - Used at launch only, as are the other options of the machine.
+    type: str
+    choices: [bios, uefi]
+  secure_boot:
+    description:
+      - Whether new instances boot only what is signed with a key that Microsoft or the distribution vouches for. Needs
+        O(firmware=uefi) and an image that is made for it. By default not.
+    type: bool
+  tpm:
+    description:
+      - Whether new instances have a TPM 2.0, by default not. The host needs C(swtpm), on Debian also C(swtpm-tools).
+        What the TPM keeps stays with the instance, and goes with it.
+    type: bool
+  cpu_model:
+    description:
+      - The processor that new instances see. V(host-passthrough), the host's own, is the default with KVM, and refused
+        without; V(maximum), all that the emulator can do, is the default there. V(host-model) is what comes nearest to
+        the host's own and can move to other hosts; anything else is the name of a model, such as V(qemu64).
+    type: str
+  huge_pages:
+    description:
+      - Whether the memory of new instances is in huge pages, by default not. The host must have reserved
+        enough of them.
+    type: bool
+  machine_type:
+    description:
+      - The type of machine that new instances are, by QEMU's name, V(q35) by default. One with a version, such as
+        V(pc-q35-7.2), is not needed to keep instances as they are; libvirt writes down which one it took.
+    type: str
   wait:
     description: Whether to wait until the instances are ready, with the states V(present), V(running) and V(restarted).
     type: bool
@@ -319,12 +352,17 @@ options:
     description:
       - When an instance is ready. V(running), when its machine runs; V(ip), when its guest has its address, as DHCP's
         lease or the host's neighbour table tells; V(port), when it takes a TCP connection on O(wait_port).
+      - V(ssh), when an SSH server greets on O(wait_port). V(cloud-init), when cloud-init has finished with it, as its
+        console tells and, where the guest has QEMU's agent, its own record; if it failed at something, the task fails
+        and says at what.
       - Instances that were ready before are looked at, too; with V(present), stopped ones are not.
       - By default V(port) where O(wait_port) is given, else V(running).
     type: str
-    choices: [running, ip, port]
+    choices: [running, ip, port, ssh, cloud-init]
   wait_port:
-    description: The TCP port that V(wait_for=port) connects to from the KVM host.
+    description:
+      - The TCP port to connect to from the KVM host, with V(wait_for=port), and with V(wait_for=ssh), where it is 22 by
+        default.
     type: int
   wait_timeout:
     description:
@@ -526,6 +564,11 @@ instances:
           C(delete_on_termination).
       type: list
       elements: dict
+    machine:
+      description:
+        - What it runs on, with C(machine_type), C(firmware), C(secure_boot), C(tpm), C(cpu_model) and C(huge_pages) as
+          the options of M(pocket.cloud.ec2like_instance) are.
+      type: dict
     user_data_sha256:
       description: The SHA-256 of its user data; none when it has none.
       type: str

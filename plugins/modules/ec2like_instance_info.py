@@ -138,6 +138,11 @@ instances:
           C(delete_on_termination).
       type: list
       elements: dict
+    machine:
+      description:
+        - What it runs on, with C(machine_type), C(firmware), C(secure_boot), C(tpm), C(cpu_model) and C(huge_pages) as
+          the options of M(pocket.cloud.ec2like_instance) are.
+      type: dict
     user_data_sha256:
       description: The SHA-256 of its user data; none when it has none.
       type: str

@@ -17,6 +17,7 @@ from .._errors import PocketError
 from .block_devices import RootDisk
 from .disks import ROOT_DEVICE, SEED_DEVICE, Disk, disk_element, disks_of
 from .interfaces import add_interfaces, interfaces_of
+from .machine import add_machine, add_tpm, machine_of
 from .model import Instance, machine_uuid
 from .request import Template
 from .xml_text import Element, add, child, element, parse, register, text_of
@@ -118,6 +119,7 @@ def instance_of(xml: str, state: str) -> Instance | None:
             state=state,
             vcpus=int(domain.findtext("vcpu", "1")),
             memory_mib=_mib(domain.find("memory")),
+            machine=machine_of(domain),
             **told,
         )
     except (KeyError, ValueError) as error:
@@ -165,20 +167,14 @@ def domain_xml(instance: Instance, files: Files, template: Template) -> str:
     add(domain, "metadata").append(_metadata(instance, f"{{{METADATA_URI}}}"))
     add(domain, "memory", {"unit": "MiB"}, str(instance.memory_mib))
     add(domain, "vcpu", text=str(instance.vcpus))
-    system = add(domain, "os")
-    add(system, "type", {"arch": "x86_64", "machine": "q35"}, "hvm")
-    add(system, "boot", {"dev": "hd"})
-    features = add(domain, "features")
-    add(features, "acpi")
-    add(features, "apic")
-    # The host's own model is safe only where KVM runs it; the emulator has its own idea of the most it can do.
-    add(domain, "cpu", {"mode": "host-passthrough" if instance.accel == "kvm" else "maximum"})
+    add_machine(domain, instance.machine)
     add(domain, "clock", {"offset": "utc"})
     add(domain, "on_poweroff", text="destroy")
     add(domain, "on_reboot", text="restart")
     add(domain, "on_crash", text="destroy")
     devices = add(domain, "devices")
     _devices(devices, instance, files, template.root)
+    add_tpm(devices, instance.machine)
     if template.video != "none":
         # A card and no server: nothing listens, the picture is taken by way of libvirt.
         add(add(devices, "video"), "model", {"type": template.video})

@@ -23,6 +23,8 @@ from .domain_xml import (
     with_metadata,
     with_size,
 )
+from .guest_calls import GuestCalls
+from .machine_calls import MachineCalls
 from .model import LAUNCHING, TERMINATING, Instance
 from .network_calls import NetworkCalls
 from .request import Template
@@ -36,7 +38,7 @@ _SHUTOFF = 5
 BY_GUEST = "Instance initiated shutdown"
 
 
-class Hypervisor(NetworkCalls, ConsoleCalls, DeviceCalls):
+class Hypervisor(NetworkCalls, ConsoleCalls, DeviceCalls, GuestCalls, MachineCalls):
     """A libvirt daemon's instances, their screens, and networks; connected to when first needed."""
 
     _host_name = ""

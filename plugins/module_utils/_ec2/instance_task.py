@@ -16,6 +16,7 @@ from .._runner import Task
 from .block_devices import DiskChange, Shelf, missing_disk
 from .capacity import Capacity
 from .changes import Change
+from .cloud_init import CloudInit
 from .confirmation import confirmed
 from .conflicts import answered
 from .hypervisor import Hypervisor
@@ -23,6 +24,7 @@ from .images import Image
 from .instance_disks import shelf_of
 from .key_task import key_pairs
 from .lifecycle import Failure, Lifecycle
+from .machine import Abilities
 from .model import LAUNCHED, LAUNCHING, Instance
 from .networks import Address
 from .parameters import readiness_of, request_of
@@ -44,6 +46,7 @@ _KEPT = (
     "memory_mib",
     "tags",
     "interfaces",
+    "machine",
     "user_data_sha256",
     "termination_protection",
     "shutdown_behavior",
@@ -76,6 +79,7 @@ class InstanceTask(Task[Current]):
         self._outdated: tuple[str, ...] = ()
         self._old_leases: dict[str, int] = {}
         self._answered: dict[Address, str] | None = None
+        self._cloud_init = CloudInit(self._hypervisor, self._store)
 
     def exclusive(self) -> AbstractContextManager[Any]:
         return self._store.lock()
@@ -94,6 +98,7 @@ class InstanceTask(Task[Current]):
         instances = tuple(self._hypervisor.instances())
         networks = tuple(self._hypervisor.networks())
         may_launch = self._request.state in _MAY_LAUNCH
+        accel = self._acceleration() if may_launch else "tcg"
         used = {interface.network for instance in instances for interface in instance.interfaces}
         used |= {interface.network for interface in self._request.template.interfaces}
         current = Current(
@@ -109,7 +114,8 @@ class InstanceTask(Task[Current]):
             image=self._image() if may_launch else None,
             own_types=self._store.instance_types() if may_launch else {},
             key_pairs=key_pairs(self._store) if self._request.template.key_name is not None else {},
-            accel=self._acceleration() if may_launch else "tcg",
+            accel=accel,
+            abilities=self._abilities(accel) if may_launch else None,
             capacity=self._capacity(),
             token=self._token(),
             shelf=self._shelf(instances),
@@ -136,6 +142,13 @@ class InstanceTask(Task[Current]):
             return self._store.image(self._request.template.image_id)
         except PocketError as error:
             return error
+
+    def _abilities(self, accel: str) -> Abilities | None:
+        """Return what the host can give to new machines, where more is stated about them than their size."""
+        stated = self._request.template.machine
+        if all(value is None for value in stated.values()):
+            return None
+        return self._hypervisor.abilities(stated["machine_type"] or "q35", accel)
 
     def _acceleration(self) -> str:
         if self._accel != "auto":
@@ -168,6 +181,7 @@ class InstanceTask(Task[Current]):
         return [warning]
 
     def apply(self, plan: Plan) -> None:
+        self._cloud_init.mark(_subject(operation).instance_id for operation in plan if operation.action in _STARTS)
         for action in _ACTIONS:
             operations = [operation for operation in plan if operation.action == action]
             failures = self._carry_out(action, [operation.payload for operation in operations])
@@ -273,7 +287,14 @@ class InstanceTask(Task[Current]):
             if one in there and (one in started or there[one].state != "stopped" or self._request.state != "present")
         ]
         try:
-            ready = wait_until_ready(self._hypervisor, self._store, waited, self._readiness, self._old_leases)
+            ready = wait_until_ready(
+                self._hypervisor,
+                self._store,
+                waited,
+                self._readiness,
+                self._old_leases,
+                cloud_init=self._cloud_init,
+            )
         except PocketError as error:
             results = self.result(plan, after, plan.changed)
             raise PocketError(error.message, changed=plan.changed, **results) from error

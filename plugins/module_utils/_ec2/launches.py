@@ -17,6 +17,7 @@ from .block_devices import check_root, deleted_with, new_volumes
 from .filters import matches
 from .images import Image
 from .interfaces import mac_address
+from .machine import new_machine
 from .model import Instance, instance_type_size
 from .request import Current, Launch, Request, Template
 from .volumes import disk_of
@@ -33,6 +34,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     check_root(template.root, image)
     _check_key(current, template)
     vcpus, memory_mib = size_of(current, template)
+    machine = new_machine(template.machine, current.accel, current.abilities, missing * memory_mib)
     ids = _unused_ids(current, request, missing)
     launches = []
     for index, (instance_id, interfaces) in enumerate(zip(ids, plan_interfaces(current, template, ids))):
@@ -50,6 +52,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             ami_launch_index=index,
             tags=request.tags,
             accel=current.accel,
+            machine=machine,
             user_data_sha256=_digest(template.user_data),
             client_token=template.client_token,
             termination_protection=bool(template.termination_protection),

@@ -18,6 +18,7 @@ from typing import Any
 from .._errors import PocketError
 from .disks import ROOT_DEVICE, Disk
 from .interfaces import Interface, mac_address
+from .machine import Machine
 
 __all__ = [
     "HIBERNATED",
@@ -93,6 +94,7 @@ class Instance:
     :param host: the name of the host it is on; not kept, for its host knows.
     :param disks: its disks, as its domain has them.
     :param volumes_deleted_on_termination: the ids of the volumes that go with it; of no meaning for those not attached.
+    :param machine: what it runs on.
     """
 
     instance_id: str
@@ -120,6 +122,7 @@ class Instance:
     state: str = "stopped"
     state_reason: str = ""
     host: str = ""
+    machine: Machine = field(default_factory=Machine)
 
     @property
     def network(self) -> str:
@@ -185,6 +188,7 @@ class Instance:
             "network": self.network,
             "network_interfaces": [interface.ec2(index) for index, interface in enumerate(self.interfaces)],
             "placement": {"host": self.host, "accel": self.accel},
+            "machine": self.machine.ec2(),
             "user_data_sha256": self.user_data_sha256,
             "key_name": self.key_name,
             "client_token": self.client_token,
@@ -211,6 +215,7 @@ class Instance:
             "instance_type": self.instance_type,
             "vcpus": self.vcpus,
             "memory_mib": self.memory_mib,
+            "machine": self.machine.ec2(),
             "network": self.network,
             "private_ip_address": self.private_ip_address,
             **({"further_networks": further} if further else {}),

@@ -15,6 +15,7 @@ from .._errors import PocketError
 from .block_devices import disks_from
 from .filters import check_filters
 from .keys import check_key_name
+from .machine import check_machine
 from .model import check_instance_id, check_tags
 from .request import Drawn, Request, Template
 from .tokens import check_client_token
@@ -39,6 +40,7 @@ _MOST_AT_ONCE = 1000
 _LEAST_MEMORY = 32
 _MOST_INTERFACES = 8
 _SPARE_IDS = 16
+_SSH = 22
 
 
 def draw(count: int) -> Drawn:
@@ -112,6 +114,7 @@ def _template(params: Mapping[str, Any]) -> Template:
     if params["key_name"] is not None:
         check_key_name(params["key_name"], "key_name")
     _check_interfaces(params)
+    check_machine(params)
     volumes, root = disks_from(params)
     stated = {one.name: params[one.name] for one in fields(Template) if one.name in params}
     return Template(**{**stated, "user_data": user_data_of(params), "volumes": volumes, "root": root})
@@ -159,7 +162,9 @@ def readiness_of(params: Mapping[str, Any]) -> Readiness | None:
     condition = params["wait_for"] or ("port" if port is not None else "running")
     if condition == "port" and port is None:
         raise PocketError("wait_for: port needs wait_port, the TCP port to connect to", code="MissingParameter")
-    if port is not None and condition != "port":
+    if condition == "ssh" and port is None:
+        port = _SSH
+    if port is not None and condition not in ("port", "ssh"):
         raise PocketError(f"wait_port: has no meaning with wait_for {condition}", code="InvalidParameterCombination")
     if port is not None and not 1 <= port <= 65535:
         raise _bad(f"wait_port: {port} is no TCP port; one is 1 to 65535")

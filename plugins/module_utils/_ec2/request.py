@@ -15,6 +15,7 @@ from .capacity import Capacity
 from .filters import Filters
 from .images import Image
 from .keys import KeyPair
+from .machine import OPTIONS, Abilities
 from .model import Instance
 from .networks import Address, Lease, Network
 from .volumes import Volume
@@ -64,6 +65,12 @@ class Template:
     video: str = "none"
     volumes: tuple[Mapped, ...] | None = None
     root: RootDisk = field(default_factory=RootDisk)
+    machine_type: str | None = None
+    firmware: str | None = None
+    secure_boot: bool | None = None
+    tpm: bool | None = None
+    cpu_model: str | None = None
+    huge_pages: bool | None = None
 
     @property
     def interfaces(self) -> tuple[InterfaceRequest, ...]:
@@ -79,6 +86,11 @@ class Template:
             )
             for index, one in enumerate(self.network_interfaces)
         )
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What is stated about the machine."""
+        return {name: getattr(self, name) for name in OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,7 @@ class Current:
     :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
     :param key_pairs: those of the store, by name; read only where one was stated.
     :param accel: C(kvm) or C(tcg): what new instances run on.
+    :param abilities: what machines of the stated type can have; read only where something is stated about them.
     :param capacity: what the host has room for, none where nothing is to be started.
     :param token: the record of the request's client token, if it was used before.
     :param shelf: what the disks that were stated are planned with.
@@ -140,6 +153,7 @@ class Current:
     own_types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     key_pairs: Mapping[str, KeyPair] = field(default_factory=dict)
     accel: str = "tcg"
+    abilities: Abilities | None = None
     capacity: Capacity | None = None
     token: Mapping[str, Any] | None = None
     shelf: Shelf = field(default_factory=Shelf)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .interfaces import recorded_interfaces
+from .machine import Machine
 from .model import Instance
 
 __all__ = ["instances_of", "record_of", "timestamp"]
@@ -41,5 +42,6 @@ def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = 
             known = {name: value for name, value in record.items() if name in names}
             known["interfaces"] = recorded_interfaces(record)
             known["security_groups"] = tuple(known.get("security_groups", ()))
+            known["machine"] = Machine(**known.get("machine", {}))
             found.append(Instance(**known))
     return found

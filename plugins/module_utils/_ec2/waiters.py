@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from .._errors import PocketError
+from .cloud_init import CloudInit
 from .confirmation import confirm
 from .console import tail
 from .domain_xml import Files
@@ -21,10 +22,12 @@ from .store import Store
 
 __all__ = ["CONDITIONS", "Readiness", "wait_until_ready"]
 
-CONDITIONS = ("running", "ip", "port")
+CONDITIONS = ("running", "ip", "port", "ssh", "cloud-init")
 
 _INTERVAL = 0.3
 _CONNECT_TIMEOUT = 1.0
+# Seconds for a word of greeting; a server that has just started takes its time for the first.
+_GREETING_TIMEOUT = 3.0
 _CONNECTS = 16
 
 Old = Mapping[str, int]
@@ -32,7 +35,7 @@ Old = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Readiness:
-    """What is waited for: one of CONDITIONS, for C(port) the TCP port; `timeout` is in seconds."""
+    """What is waited for: one of CONDITIONS, for C(port) and C(ssh) the TCP port; `timeout` is in seconds."""
 
     condition: str
     port: int | None
@@ -43,6 +46,10 @@ class Readiness:
         """What an instance that is not ready did not do."""
         if self.condition == "port":
             return f"answer on TCP port {self.port}"
+        if self.condition == "ssh":
+            return f"greet as an SSH server on TCP port {self.port}"
+        if self.condition == "cloud-init":
+            return "finish cloud-init"
         return "ask for its address" if self.condition == "ip" else "run"
 
 
@@ -54,11 +61,14 @@ def wait_until_ready(
     old: Old,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    cloud_init: CloudInit | None = None,
 ) -> list[Instance]:
     """Return the instances once all are ready; raises PocketError with the console of one that did not get there.
 
-    An instance that is stopped or gone cannot get ready, so waiting for it ends at once.
+    An instance that is stopped or gone cannot get ready, so waiting for it ends at once; so does waiting for
+    cloud-init where it ended with errors.
     """
+    cloud_init = cloud_init or CloudInit(hypervisor, store)
     deadline = clock() + readiness.timeout
     ready: dict[str, Instance] = {}
     while True:
@@ -68,13 +78,13 @@ def wait_until_ready(
             if instance_id not in found or found[instance_id].state in ("stopped", "shutting-down"):
                 state = found[instance_id].state if instance_id in found else "terminated"
                 raise _not_ready(store, instance_id, f"is {state} instead of running, and so did not {readiness.text}")
-        for instance in _ready(hypervisor, waiting, readiness, old):
+        for instance in _ready(hypervisor, waiting, readiness, old, cloud_init):
             ready[instance.instance_id] = instance
         if len(ready) == len(set(instance_ids)):
             return [ready[instance_id] for instance_id in instance_ids]
         if clock() >= deadline:
             late = next(instance for instance in waiting if instance.instance_id not in ready)
-            at = f" at {late.private_ip_address}" if readiness.condition == "port" else ""
+            at = f" at {late.private_ip_address}" if readiness.port is not None else ""
             more = len(instance_ids) - len(ready) - 1
             others = f" (nor did {more} more)" if more else ""
             said = f"did not {readiness.text}{at} within {readiness.timeout:g} s{others}"
@@ -82,16 +92,21 @@ def wait_until_ready(
         sleep(_INTERVAL)
 
 
-def _ready(hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old) -> list[Instance]:
+def _ready(
+    hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old, cloud_init: CloudInit
+) -> list[Instance]:
     running = [instance for instance in instances if instance.state == "running"]
     checked = confirm(hypervisor, running, old, readiness.condition != "running")
     if readiness.condition == "running":
         return checked
+    if readiness.condition == "cloud-init":
+        return _set_up(checked, cloud_init)
     port = readiness.port
     if port is None:
         return [instance for instance in checked if instance.interfaces[0].confirmed_by]
+    probe = _greets if readiness.condition == "ssh" else _answers
     with ThreadPoolExecutor(_CONNECTS) as pool:
-        answers = list(pool.map(lambda instance: _answers(instance.private_ip_address or "", port), checked))
+        answers = list(pool.map(lambda instance: probe(instance.private_ip_address or "", port), checked))
     return [instance for instance, answer in zip(checked, answers) if answer]
 
 
@@ -101,6 +116,30 @@ def _answers(address: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _greets(address: str, port: int) -> bool:
+    """Whether what answers there says that it is an SSH server: an open port alone may be a server in its start."""
+    try:
+        with socket.create_connection((address, port), timeout=_CONNECT_TIMEOUT) as connection:
+            connection.settimeout(_GREETING_TIMEOUT)
+            with connection.makefile("rb") as lines:
+                # Other lines may come before.
+                return any(lines.readline(1024).startswith(b"SSH-") for _number in range(10))
+    except OSError:
+        return False
+
+
+def _set_up(instances: Sequence[Instance], cloud_init: CloudInit) -> list[Instance]:
+    """Return those that cloud-init has finished with; raises for one where it ended with errors."""
+    ready = []
+    for instance, progress in zip(instances, cloud_init.progress(instances)):
+        if progress.finished and progress.errors:
+            said = f"finished cloud-init, which failed: {progress.text}"
+            raise _not_ready(cloud_init.store, instance.label, said, instance.instance_id)
+        if progress.finished:
+            ready.append(instance)
+    return ready
 
 
 def _not_ready(store: Store, label: str, said: str, instance_id: str | None = None) -> PocketError:

@@ -66,3 +66,10 @@ def machine(host: Host, guest_image: Path) -> Iterator[Callable[..., Machine]]:
     yield make
     for one in made:
         one.remove()
+
+
+@pytest.fixture(scope="session")
+def debian_image() -> Path:
+    """A cloud image of Debian 12, built of its packages where that was not done yet."""
+    subprocess.run([ROOT / "tests" / "lab" / "debian" / "build"], check=True, timeout=600)
+    return CACHE / "debian.qcow2"

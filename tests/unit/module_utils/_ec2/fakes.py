@@ -36,6 +36,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.hypervisor impor
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import GIB, Image, ImageSource
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.machine import Abilities
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, network_uuid
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of, network_xml
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import (
@@ -106,6 +107,12 @@ class FakeHypervisor(Hypervisor):
         self.table: dict[Address, str] = {}  # the neighbour table
         self.link: dict[Address, str] = {}  # who answers questions for an address
         self.asked: list[tuple[str, list[str]]] = []
+        self.able = Abilities(
+            firmware=frozenset({"bios"}),
+            cpu_modes=frozenset({"maximum", "host-model"}),
+            cpu_models={"qemu64": True, "Haswell": False},
+        )
+        self.guest_files: dict[tuple[str, str], str] = {}
         self.foreign: dict[str, bool] = {}
         self.interfaces: dict[str, Interface] = {}
         self.pictures: dict[str, bytes] = {}  # id -> what is on its screen
@@ -148,6 +155,12 @@ class FakeHypervisor(Hypervisor):
     def who_has(self, name: str, addresses: Iterable[ipaddress.IPv4Address]) -> dict[Address, str]:
         self.asked.append((name, sorted(map(str, addresses))))
         return {address: mac for address, mac in self.link.items() if address in set(addresses)}
+
+    def abilities(self, machine_type: str, accel: str) -> Abilities:
+        return self.able
+
+    def guest_file(self, instance_id: str, path: str) -> str | None:
+        return self.guest_files.get((instance_id, path))
 
     def define(self, instance: Instance, files: Files, template: Template) -> None:
         self._fail("define", instance.instance_id)

@@ -9,6 +9,7 @@ import ipaddress
 
 from hypothesis import strategies as st
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.machine import Machine
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
     Instance,
     Interface,
@@ -42,6 +43,17 @@ def interfaces() -> st.SearchStrategy[Interface]:
     )
 
 
+def machines() -> st.SearchStrategy[Machine]:
+    return st.builds(
+        Machine,
+        machine_type=st.sampled_from(["q35", "pc-i440fx-7.2"]),
+        firmware=st.sampled_from(["bios", "uefi"]),
+        tpm=st.booleans(),
+        cpu_model=st.sampled_from(["host-passthrough", "host-model", "maximum", "qemu64"]),
+        huge_pages=st.booleans(),
+    ) | st.just(Machine(firmware="uefi", secure_boot=True))
+
+
 def instances() -> st.SearchStrategy[Instance]:
     return st.builds(
         Instance,
@@ -64,6 +76,7 @@ def instances() -> st.SearchStrategy[Instance]:
         termination_protection=st.booleans(),
         shutdown_behavior=st.sampled_from(["stop", "terminate"]),
         restart_policy=st.sampled_from(["running", "always", "never"]),
+        machine=machines(),
         phase=st.sampled_from(["launching", "launched", "terminating"]),
         state=st.sampled_from(["running", "stopped"]),
         state_reason=printable,

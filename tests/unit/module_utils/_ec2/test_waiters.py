@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -110,3 +111,48 @@ def test_many_that_are_late_are_counted(host: KvmHost) -> None:
     closed.close()
     with pytest.raises(PocketError, match=rf"did not answer on TCP port {number} at 127.0.0.2 within 1 s \(nor did 2"):
         wait(host, ids, clock, Readiness("port", number, 1))
+
+
+class Greeter(threading.Thread):
+    """A server that says `words` to whoever connects, one after the other, and then says nothing."""
+
+    def __init__(self, *words: bytes) -> None:
+        super().__init__(daemon=True)
+        self.words = list(words)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.start()
+
+    def run(self) -> None:
+        with self.server:
+            for word in self.words:
+                connection, _peer = self.server.accept()
+                with connection:
+                    connection.sendall(word)
+
+
+def test_an_ssh_server_is_there_when_it_greets(host: KvmHost) -> None:
+    host.hypervisor.nets["pocket"] = host.network(cidr="127.0.0.2/8")
+    ids, clock = launched(host, count=1, private_ip_address="127.0.0.1"), Clock()
+    greeter = Greeter(b"", b"HTTP/1.1 400\r\n", b"Welcome\r\nSSH-2.0-OpenSSH_9.2p1\r\n")
+    assert wait(host, ids, clock, Readiness("ssh", greeter.port, 60)) == ["lease"]
+    assert round(clock.now / 0.3) == 2
+    with pytest.raises(PocketError, match=rf"did not greet as an SSH server on TCP port {greeter.port} at 127.0.0.1"):
+        wait(host, ids, clock, Readiness("ssh", greeter.port, 0))
+
+
+def test_cloud_init_ends_the_wait_well_or_with_what_failed(host: KvmHost) -> None:
+    ids, clock = launched(host, count=2, name="a"), Clock()
+    consoles = [host.store.instance_directory(one) / "console.log" for one in ids]
+    done = "Cloud-init v. 22.4.2 finished at noon\n"
+    clock.at = {2: lambda: consoles[0].write_text(done), 4: lambda: consoles[1].write_text(done)}
+    wait(host, ids, clock, Readiness("cloud-init", None, 60))
+    assert 4 <= clock.now < 5
+    consoles[1].write_text("x.py[WARNING]: Running module ssh (<module>) failed\n" + done)
+    with pytest.raises(
+        PocketError, match=rf"{ids[1]} \(a\) finished cloud-init, which failed: its module ssh failed; its con"
+    ):
+        wait(host, ids, clock, Readiness("cloud-init", None, 60))
+    consoles[1].write_text("booting\n")
+    with pytest.raises(PocketError, match=r"did not finish cloud-init within 5 s; its console's last lines:\nbooting"):
+        wait(host, ids, clock, Readiness("cloud-init", None, 5))

@@ -1,0 +1,42 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What machines a libvirt daemon can make. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from .._errors import PocketError
+from .connection import Connection
+from .machine import Abilities, abilities_of
+
+__all__ = ["MachineCalls"]
+
+_HUGE_PAGE_KIB = 2048
+_WHOLE_HOST = -1
+
+
+class MachineCalls(Connection):
+    """Calls about what the host can do."""
+
+    def abilities(self, machine_type: str, accel: str) -> Abilities:
+        """Return what machines of that type can have; raises PocketError where there is no such type."""
+        connection = self._connection
+        virtualization = "kvm" if accel == "kvm" else "qemu"
+        try:
+            xml = connection.getDomainCapabilities(None, "x86_64", machine_type, virtualization)
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() != self._libvirt.VIR_ERR_INVALID_ARG:
+                raise PocketError(f"Cannot ask what this host can do: libvirt says: {error}") from error
+            raise PocketError(
+                f"machine_type: {machine_type!r} is none that QEMU has on this host ({error}); state q35, or one that "
+                "this lists: qemu-system-x86_64 -machine help",
+                code="InvalidParameterValue",
+            ) from error
+        return abilities_of(xml, self._free_huge_pages())
+
+    def _free_huge_pages(self) -> int:
+        try:
+            free = self._connection.getFreePages([_HUGE_PAGE_KIB], _WHOLE_HOST, 1)
+        except self._libvirt.libvirtError:  # a kernel without them
+            return 0
+        return sum(cell.get(_HUGE_PAGE_KIB, 0) for cell in free.values())
