@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._errors import PocketError
-from . import link
+from . import link, reservations
 from .connection import Connection
 from .network_xml import host_xml, network_of, network_xml, parent_index, range_xml, uses_network
 from .networks import Address, AddressRange, Host, Lease, Network
@@ -144,17 +144,28 @@ class NetworkCalls(Connection):
 
     def _update_hosts(self, network: Any, command: int, host: Host) -> None:
         libvirt = self._libvirt
+        adds = command == libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST
+        live = network.XMLDesc() if network.isActive() else ""
+        directory = reservations.watched(live) if host.address.version == 4 else None
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
-        if network.isActive():
+        # What the network was started with, only libvirt can take back.
+        if live and (directory is None or (not adds and reservations.started_with(live, host))):
             flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+        # The definition has it as long as dnsmasq does, so that the remains of a run that is killed are found.
+        if directory and not adds:
+            reservations.forget(directory, network.name(), host)
         parent = parent_index(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE), host.address.version)
         network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, parent, host_xml(host), flags)
+        if directory and adds:
+            reservations.tell(directory, host)
 
     def define_network(self, network: Network) -> None:
         """Make the network, or give it a new definition, which an active one takes at its next start."""
         connection = self._connection
         with self._attempt(f"define the network {network.name}"):
-            connection.networkDefineXML(network_xml(network))
+            xml = network_xml(network)
+            reservations.make(xml)
+            connection.networkDefineXML(xml)
 
     def set_dhcp_range(self, name: str, old: AddressRange | None, new: AddressRange | None) -> None:
         """Change the range that dnsmasq gives addresses from, of an active network at once."""
@@ -180,6 +191,8 @@ class NetworkCalls(Connection):
         """Start the network: its bridge, its firewall rules and its dnsmasq."""
         with self._attempt(f"start the network {name}"):
             network = self._connection.networkLookupByName(name)
+            if not network.isActive():
+                reservations.clear(network.XMLDesc(self._libvirt.VIR_NETWORK_XML_INACTIVE))
             self._towards(True, network, network.create)
 
     def stop_network(self, name: str) -> None:
@@ -191,4 +204,7 @@ class NetworkCalls(Connection):
     def undefine_network(self, name: str) -> None:
         """Take the definition of a stopped network away."""
         with self._attempt(f"undefine the network {name}"):
-            self._connection.networkLookupByName(name).undefine()
+            network = self._connection.networkLookupByName(name)
+            xml = network.XMLDesc(self._libvirt.VIR_NETWORK_XML_INACTIVE)
+            network.undefine()
+            reservations.remove(xml)

@@ -17,6 +17,7 @@ from typing import Any
 
 from .model import network_uuid
 from .networks import AddressRange, Host, Network
+from .reservations import WATCH, dnsmasq_options
 from .xml_text import Element, add, child, element, parse, register, text_of
 
 __all__ = ["METADATA_URI", "host_xml", "network_of", "network_xml", "parent_index", "range_xml", "uses_network"]
@@ -148,12 +149,12 @@ def _set_address(address: Element, interface: ipaddress.IPv4Interface | ipaddres
 
 
 def _set_options(root: Element, network: Network) -> None:
-    """Let the DHCP server tell of a gateway and of name servers that are not the bridge."""
+    """Let the DHCP server tell of a gateway and of name servers that are not the bridge, and watch for reservations."""
     options = root.find(f"{{{_DNSMASQ}}}options")
     if options is None:
         options = add(root, f"{{{_DNSMASQ}}}options")
     for old in options.findall(f"{{{_DNSMASQ}}}option"):
-        if (old.get("value") or "").startswith(_OPTIONS):
+        if (old.get("value") or "").startswith((*_OPTIONS, *WATCH)):
             options.remove(old)
     for value in _dhcp_options(network):
         add(options, f"{{{_DNSMASQ}}}option", {"value": value})
@@ -170,6 +171,8 @@ def _dhcp_options(network: Network) -> Iterator[str]:
         yield f"{_OPTIONS[1]}{','.join(servers)}"
     if servers6 and network.ipv6 is not None:
         yield f"{_OPTIONS[2]}{','.join(servers6)}"
+    if network.dhcp and (network.ours or not network.uuid):
+        yield from dnsmasq_options(network)
 
 
 # From XML

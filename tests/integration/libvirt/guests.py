@@ -94,11 +94,14 @@ class Cloud:
         return set(self.host.run([PYTHON, "-c", query, *words]).stdout.split())
 
     def reservations(self) -> dict[str, str]:
-        """The names and addresses in libvirt's own description of the network, live and at the next start."""
+        """The names and addresses that dnsmasq has at present, and that it has after the network's next start."""
         found = []
         for options in ((), ("--inactive",)):
             root = ET.fromstring(self.host.virsh("net-dumpxml", "pocket", *options))
             found.append({host.attrib["name"]: host.attrib["ip"] for host in root.iterfind("ip/dhcp/host")})
+        for path in self.host.path("/var/lib/libvirt/dnsmasq").glob("*.pocket/*"):
+            _mac, address, name = path.read_text().split(",")
+            found[0][name.strip()] = address
         assert found[0] == found[1]
         return found[0]
 

@@ -192,7 +192,7 @@ def test_gateway_and_name_servers_are_set_kept_changed_and_taken_back(desk: Desk
     assert desk.writes(gateway="10.80.0.253") == ["define pocket", "stop pocket", "start pocket"]
     assert desk.again(dns=[])["network"]["dns"] == ["10.80.0.1"]
     assert desk.again(gateway="")["network"]["gateway"] == "10.80.0.1"
-    assert "dnsmasq" not in desk.hypervisor.nets["pocket"].xml
+    assert "dhcp-option" not in desk.hypervisor.nets["pocket"].xml
 
 
 def test_an_ipv6_subnet_is_set_kept_changed_and_taken_back(desk: Desk) -> None:

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells a running DHCP server of reservations, past libvirt. PRIVATE to the collection.
+
+libvirt keeps the reservations in the network's definition. When it changes those of a running network, too, it takes
+all of the network's firewall rules away and puts them back, by some 40 programs: half a second each, during which
+nothing is forwarded. So dnsmasq watches a directory, by an option in the network's definition, and a reservation is a
+file in there. A network that was started without that option, and another's, libvirt changes itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._errors import PocketError
+from .model import network_uuid
+
+if TYPE_CHECKING:
+    from .networks import Host, Network
+
+__all__ = ["WATCH", "clear", "dnsmasq_options", "forget", "make", "remove", "started_with", "tell", "watched"]
+
+# dnsmasq may be confined to this directory of libvirt's.
+_PLACE = "/var/lib/libvirt/dnsmasq"
+_OPTION = "dhcp-hostsdir="
+WATCH = ("dhcp-range=", "dhcp-no-override", "dhcp-authoritative", _OPTION)
+_DIRECTORY = re.compile(f"value=['\"]{_OPTION}({_PLACE}/[0-9a-f-]+\\.pocket)['\"]")
+_PIDS = Path("/run/libvirt/network")
+
+
+def dnsmasq_options(network: Network) -> list[str]:
+    """Return the options with which the DHCP server of `network` watches the directory."""
+    if network.interface is None:
+        return []
+    # libvirt turns DHCP on for a network with a range or with reservations at its start, and there may be neither.
+    served = f"dhcp-range={network.interface.ip},static,{network.interface.netmask}"
+    return [served, "dhcp-no-override", "dhcp-authoritative", f"{_OPTION}{_PLACE}/{network_uuid(network.name)}.pocket"]
+
+
+def watched(live_xml: str) -> Path | None:
+    """Return the directory that the DHCP server of a running network watches; none where it watches none."""
+    found = _DIRECTORY.search(live_xml)
+    directory = Path(found[1]) if found else None
+    return directory if directory and directory.is_dir() else None
+
+
+def started_with(live_xml: str, host: Host) -> bool:
+    """Whether libvirt itself told the DHCP server of the reservation."""
+    return re.search(f"<host mac=['\"]{host.mac_address}['\"]", live_xml, re.IGNORECASE) is not None
+
+
+def tell(directory: Path, host: Host) -> None:
+    """Have dnsmasq know the reservation."""
+    path = _file(directory, host)
+    try:
+        # dnsmasq, a user of its own, reads it when it gets its name, and passes over names that begin with a dot.
+        descriptor, name = tempfile.mkstemp(prefix=".", dir=directory)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            os.fchmod(descriptor, 0o644)
+            stream.write(f"{host.mac_address},{host.address},{host.name}\n")
+        os.rename(name, path)
+    except OSError as error:
+        raise PocketError(f"Cannot write the reservation {path}: {error.strerror or error}") from error
+
+
+def forget(directory: Path, network: str, host: Host) -> None:
+    """Have dnsmasq forget the reservation; done already is well."""
+    path = _file(directory, host)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise PocketError(f"Cannot remove the reservation {path}: {error.strerror or error}") from error
+    _read_again(network)
+
+
+def _file(directory: Path, host: Host) -> Path:
+    return directory / host.mac_address.replace(":", "")
+
+
+def _read_again(network: str) -> None:
+    """Have dnsmasq read all reservations again: it takes no notice of a file that goes."""
+    with suppress(OSError, ValueError):
+        pid = int((_PIDS / f"{network}.pid").read_text(encoding="ascii"))
+        if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dnsmasq":
+            os.kill(pid, signal.SIGHUP)
+
+
+def make(xml: str) -> None:
+    """Make the directory of the network whose definition is `xml`: without it, its DHCP server does not start."""
+    found = _DIRECTORY.search(xml)
+    if found:
+        try:
+            Path(found[1]).mkdir(parents=True, mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise PocketError(f"Cannot make the directory {found[1]}: {error.strerror or error}") from error
+
+
+def clear(xml: str) -> None:
+    """Make the directory empty, before a start: dnsmasq then knows what the definition has."""
+    remove(xml)
+    make(xml)
+
+
+def remove(xml: str) -> None:
+    """Take the directory away."""
+    found = _DIRECTORY.search(xml)
+    if found:
+        with suppress(OSError):
+            shutil.rmtree(found[1])
