@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import COLLECTIONS, PYTHON, Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import (
+    COLLECTIONS,
+    PYTHON,
+    ROOT,
+    Host,
+    arguments,
+)
+from ansible_collections.pocket.cloud.tests.unit.many_instances import many, write_host
 
 PLAY = """
 - hosts: localhost
@@ -79,6 +86,22 @@ def test_filters_on_real_domains(cloud: Cloud) -> None:
     failed = cloud.host.refused("ec2like_instance_info", store=cloud.store, filters={"colour": "red"})
     assert failed["error_code"] == "InvalidParameterValue"
     cloud.host.virsh("undefine", "i-am-somebody-else")
+
+
+def test_reading_takes_one_call_an_instance_and_some_more(host: Host, tmp_path: Path) -> None:
+    others = []
+    for count in (20, 200):
+        uri = write_host(tmp_path / f"{count}.xml", many(count))
+        program = str(ROOT / "tests" / "bench" / "altered.py")
+        command = [PYTHON, program, "ec2like_instance_info", f"calls={tmp_path}/calls"]
+        done = host.run(command, text=arguments({"uri": uri, "store": "/nowhere"}))
+        assert len(json.loads(done.stdout)["instances"]) == count
+        calls = {name: told[0] for name, told in json.loads((tmp_path / "calls").read_text()).items()}
+        assert calls.pop("virDomainGetXMLDesc") == count
+        for name in ("virDomainGetName", "virDomainFree"):  # these ask nobody
+            del calls[name]
+        others.append(sum(calls.values()))
+    assert others[0] == others[1] < 20
 
 
 def test_a_play_in_check_mode_then_for_real_then_again(cloud: Cloud, tmp_path: Path) -> None:
