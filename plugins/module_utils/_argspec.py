@@ -216,5 +216,6 @@ EC2LIKE_SNAPSHOT: Spec = {
     "tags": {"type": "dict", "aliases": ["snapshot_tags"]},
     "purge_tags": {"type": "bool", "default": False},
     "freeze": {"type": "bool", "default": False},
+    "last_snapshot_min_age": {"type": "int", "default": 0},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }

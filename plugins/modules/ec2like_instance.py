@@ -41,7 +41,9 @@ options:
     description:
       - What selects the instances meant, as a dictionary of EC2's filter names and values. All names must match, of
         several values of a name any; C(*) and C(?) are wildcards, a backslash takes their meaning off.
-      - Known are V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
+      - Known are V(block-device-mapping.delete-on-termination), V(block-device-mapping.device-name),
+        V(block-device-mapping.volume-id),
+        V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
         V(ipv6-address), V(key-name), V(launch-index), V(launch-time), V(network),
         V(network-interface.addresses.private-ip-address), V(network-interface.ipv6-addresses.ipv6-address),
         V(network-interface.mac-address),

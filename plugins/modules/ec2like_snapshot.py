@@ -35,7 +35,8 @@ options:
   name:
     description:
       - The tag C(Name) of the snapshot that is meant. One is made where no snapshot has it.
-      - Where neither this nor O(snapshot_id) is given, each run makes another snapshot.
+      - Where neither this nor O(snapshot_id) is given, each run makes another snapshot, as O(last_snapshot_min_age)
+        allows.
     type: str
   volume_id:
     description: The volume of which a snapshot is made.
@@ -52,6 +53,12 @@ options:
         must run the QEMU guest agent.
     type: bool
     default: false
+  last_snapshot_min_age:
+    description:
+      - Make no other snapshot where the newest one of the same disk is not as many minutes old. For runs without
+        O(name) and O(snapshot_id).
+    type: int
+    default: 0
   description:
     description: A text of at most 255 characters. It may be changed at any time.
     type: str

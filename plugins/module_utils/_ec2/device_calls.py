@@ -32,7 +32,16 @@ class DeviceCalls(Connection):
             flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
             if domain.isActive():
                 flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
-            domain.attachDeviceFlags(xml, flags)
+            try:
+                domain.attachDeviceFlags(xml, flags)
+            except libvirt.libvirtError as error:
+                if "No more available PCI" not in str(error):
+                    raise
+                raise PocketError(
+                    f"The instance {instance_id} has no free slot to plug a disk into while it runs; stop it and run "
+                    "this again, or detach another volume",
+                    code="AttachmentLimitExceeded",
+                ) from error
 
     def detach_disk(self, instance_id: str, device_name: str, timeout: float) -> None:
         """Take a disk from the domain; its guest, if it runs, has `timeout` seconds to let it go.

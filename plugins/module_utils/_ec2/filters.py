@@ -22,6 +22,11 @@ Filters = Mapping[str, tuple[str, ...]]
 
 # Name of the filter -> the values that an instance has for it.
 FILTERS: dict[str, Callable[[Instance], list[str]]] = {
+    "block-device-mapping.delete-on-termination": lambda instance: [
+        str(mapping["ebs"]["delete_on_termination"]).lower() for mapping in instance.mappings()
+    ],
+    "block-device-mapping.device-name": lambda instance: [one["device_name"] for one in instance.mappings()],
+    "block-device-mapping.volume-id": lambda instance: [one["ebs"]["volume_id"] for one in instance.mappings()],
     "image-id": lambda instance: [instance.image_id],
     "instance-id": lambda instance: [instance.instance_id],
     "instance-state-code": lambda instance: [str(STATE_CODES[instance.state])],

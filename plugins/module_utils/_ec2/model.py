@@ -198,8 +198,12 @@ class Instance:
             "instance_initiated_shutdown_behavior": self.shutdown_behavior,
             "restart_policy": self.restart_policy,
             "root_device_name": f"/dev/{ROOT_DEVICE}",
-            "block_device_mappings": [self._mapping(disk) for disk in self.disks if disk.volume_id],
+            "block_device_mappings": self.mappings(),
         }
+
+    def mappings(self) -> list[dict[str, Any]]:
+        """Return EC2's block device mappings: of each volume the device name, and what else there is to say."""
+        return [self._mapping(disk) for disk in self.disks if disk.volume_id]
 
     def _mapping(self, disk: Disk) -> dict[str, Any]:
         kept = disk.volume_id not in self.volumes_deleted_on_termination

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .volumes import Snapshot, Volume, check_snapshot_id, check_volume_id, disk_
 __all__ = ["Copying", "Current", "Planned", "SnapshotRequest", "find", "make_plan", "parse", "source_of"]
 
 _DESCRIPTION_LENGTH = 255
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class SnapshotRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
     purge_tags: bool = False
     freeze: bool = False
+    last_snapshot_min_age: int = 0
 
     @property
     def label(self) -> str:
@@ -95,6 +98,7 @@ def parse(params: Mapping[str, Any]) -> SnapshotRequest:
         tags=named_tags(params),
         purge_tags=params["purge_tags"],
         freeze=params["freeze"],
+        last_snapshot_min_age=params["last_snapshot_min_age"],
     )
     _check(request)
     return request
@@ -116,6 +120,14 @@ def _check(request: SnapshotRequest) -> None:
         )
     if request.device_name is not None and request.instance_id is None:
         raise _missing("device_name: is a device of an instance; state instance_id, too")
+    if request.last_snapshot_min_age < 0:
+        raise _bad(f"last_snapshot_min_age: {request.last_snapshot_min_age} is negative; give minutes, 0 or more")
+    if request.last_snapshot_min_age and known:
+        raise PocketError(
+            "last_snapshot_min_age: cannot be combined with a name or snapshot_id, which say themselves whether there "
+            "is the snapshot; state one of them",
+            code="InvalidParameterCombination",
+        )
     if request.description is not None and len(request.description) > _DESCRIPTION_LENGTH:
         raise _bad(
             f"description: {len(request.description)} characters are too many; it has at most {_DESCRIPTION_LENGTH}"
@@ -177,6 +189,8 @@ def make_plan(request: SnapshotRequest, current: Current) -> Planned:
     if request.state == "absent":
         gone = [Operation("delete", f"snapshot {found.snapshot_id}", found.printable(), None, found)] if found else []
         return Planned(Plan((*sweep, *gone)), None)
+    if found is None and request.last_snapshot_min_age:
+        found = _recent(request, current)
     if found is not None:
         after = _edited(found, request)
         edit = Operation("edit", f"snapshot {found.snapshot_id}", found.printable(), after.printable(), after)
@@ -189,6 +203,19 @@ def make_plan(request: SnapshotRequest, current: Current) -> Planned:
     shown = copying.snapshot.printable()
     create = Operation("create", f"snapshot {request.label}", None, shown, copying)
     return Planned(Plan((*sweep, create)), copying.snapshot, is_new=True)
+
+
+def _recent(request: SnapshotRequest, current: Current) -> Snapshot | None:
+    """Return the newest snapshot of the same disk, if it is not as old yet as there is to be another."""
+    disk, instance = source_of(request, current.volumes, current.instances)
+    _snapshot_id, now, _directory = current.blank
+    oldest = datetime.strptime(now, _TIME) - timedelta(minutes=request.last_snapshot_min_age)
+    for snapshot in reversed(current.snapshots):
+        of_root = disk.volume_id is None and instance is not None and snapshot.instance_id == instance.instance_id
+        same = snapshot.volume_id == disk.volume_id and (disk.volume_id is not None or of_root)
+        if same and snapshot.state == "completed" and snapshot.start_time > oldest.strftime(_TIME):
+            return snapshot
+    return None
 
 
 def _copying(request: SnapshotRequest, current: Current) -> Copying:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
 
@@ -21,24 +21,14 @@ GIB_OF_SECTORS = (1 << 30) // 512
 WEB = {"pool": "web"}
 
 
-def finish(cloud: Cloud) -> None:
-    cloud.run(state="terminated", filters={"tag-key": "*"})
-    cloud.assert_nothing_left()
-    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
-
-
 @pytest.fixture
 def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, guest_image)
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, guest_image)
 
 
 @pytest.fixture
 def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, idle_image(tmp_path))
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, idle_image(tmp_path))
 
 
 def test_disks_of_a_guest_from_its_launch_to_an_image_of_it(cloud: Cloud) -> None:

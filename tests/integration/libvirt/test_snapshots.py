@@ -12,29 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
 
 
-def finish(cloud: Cloud) -> None:
-    cloud.run(state="terminated", filters={"tag-key": "*"})
-    cloud.assert_nothing_left()
-    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
-
-
 @pytest.fixture
 def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, guest_image)
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, guest_image)
 
 
 @pytest.fixture
 def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, idle_image(tmp_path))
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, idle_image(tmp_path))
 
 
 def test_what_a_running_guest_wrote_is_read_by_another_from_a_volume_of_the_snapshot(cloud: Cloud) -> None:
@@ -87,6 +77,27 @@ def test_of_a_volume_that_nothing_has(idle: Cloud, disk_format: str) -> None:
         assert stream.read(1 << 20) == content
     assert storage.files("snapshots") == set()
     assert storage.files("volumes") == {Path(copy["path"]).name}
+
+
+def test_of_a_disk_whose_image_is_gone_or_damaged(idle: Cloud) -> None:
+    """What the disk is a clone of cannot be read: that is said, nothing is left, and it works when it is back."""
+    storage = Storage(idle)
+    instance_id = idle.run(count=1, tags={"a": "b"})["instance_ids"][0]
+    idle.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
+    base = storage.root / "images" / next(iter(storage.files("images")))
+    asked = {"name": "s", "instance_id": instance_id}
+    away = base.with_name("away")
+    base.rename(away)
+    for module in ("ec2like_snapshot", "ec2like_image"):
+        failed = idle.host.module(module, store=idle.store, **{**asked, "name": "new"})
+        assert failed.get("failed")
+        assert base.name in failed["msg"]
+    assert storage.files("snapshots") == set()
+    assert storage.files("images") == {"away"}
+    assert idle.refused(name="b")["error_code"] == "InvalidAMIID.Unavailable"
+    away.rename(base)
+    storage.again("ec2like_snapshot", **asked)
+    idle.run(state="running", instance_ids=[instance_id])
 
 
 def test_a_disk_whose_header_was_made_to_lead_elsewhere_is_refused(idle: Cloud) -> None:

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import IDLE, Cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import IDLE, Cloud, clean_cloud
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Storage
 
 MIB = 1 << 20
-ALL: dict[str, Any] = {"filters": {"tag-key": "*"}}
 WEB = {"pool": "web"}
 
 
@@ -26,12 +25,6 @@ def heavy_image(directory: Path, mib: int) -> Path:
     path = directory / "heavy.raw"
     path.write_bytes(IDLE + random.Random(7).randbytes(mib * MIB - len(IDLE)))
     return path
-
-
-def finish(cloud: Cloud) -> None:
-    cloud.run(state="terminated", **ALL)
-    cloud.assert_nothing_left()
-    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
 
 
 class FullCloud(Cloud):
@@ -53,7 +46,9 @@ def full(host: Host, store: str, tmp_path: Path) -> Iterator[FullCloud]:
     made = FullCloud(host, store, heavy_image(tmp_path, 24))
     yield made
     made.resize(200)
-    finish(made)
+    made.run(state="terminated", filters={"tag-key": "*"})
+    made.assert_nothing_left()
+    host.ok("ec2like_network", store=store, state="absent")
     host.run(["umount", "--lazy", store])
 
 
@@ -99,9 +94,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_copy(full: FullCloud) -> None:
 
 @pytest.fixture
 def heavy(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, heavy_image(tmp_path, 96))
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, heavy_image(tmp_path, 96))
 
 
 def test_killed_in_the_middle_of_a_copy(heavy: Cloud) -> None:

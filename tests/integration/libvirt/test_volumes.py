@@ -8,35 +8,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
 
 GIB_OF_SECTORS = (1 << 30) // 512
 
 
-def finish(cloud: Cloud) -> None:
-    """Take the instances away, and all that is theirs."""
-    cloud.run(state="terminated", filters={"tag-key": "*"})
-    cloud.assert_nothing_left()
-    cloud.host.ok("ec2like_network", store=cloud.store, state="absent")
-
-
 @pytest.fixture
 def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, guest_image)
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, guest_image)
 
 
 @pytest.fixture
 def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(host, store, idle_image(tmp_path))
-    yield made
-    finish(made)
+    yield from clean_cloud(host, store, idle_image(tmp_path))
 
 
 def test_a_volume_goes_from_guest_to_guest_and_grows_while_it_is_used(cloud: Cloud) -> None:
@@ -78,6 +68,28 @@ def test_a_machine_takes_eleven_volumes_while_it_runs(cloud: Cloud) -> None:
     assert len(info["volumes"]) == 11
     assert {volume["serial"] for volume in info["volumes"]} <= set(guest.disks())
     assert storage.files("volumes") == {f"{one}.qcow2" for one in info["volume_ids"]}
+    # One more needs a stop, and then the same call attaches it.
+    more: dict[str, Any] = {"store": cloud.store, "name": "more", "size_gib": 1, "instance": guest.instance_id}
+    failed = cloud.host.module("ec2like_volume", **more)
+    assert failed["error_code"] == "AttachmentLimitExceeded"
+    cloud.run(state="stopped", instance_ids=[guest.instance_id], stop_timeout=30)
+    attached = cloud.host.ok("ec2like_volume", **more)["volume"]
+    cloud.run(state="running", instance_ids=[guest.instance_id])
+    guest.wait()
+    assert attached["serial"] in guest.disks()
+
+
+def test_launches_do_not_wait_for_copies_of_disks(idle: Cloud) -> None:
+    """One may take long: whoever makes it holds a lock of its own."""
+    holder = idle.host.popen(["flock", "--no-fork", "--exclusive", f"{idle.store}/volumes.lock", "sleep", "30"])
+    try:
+        mapping = {"device_name": "vdf", "ebs": {"volume_size": 1}}
+        launched = idle.run(name="a", tags={"a": "b"}, volumes=[mapping])["instances"][0]
+        idle.run(name="a", state="terminated")
+    finally:
+        idle.host.kill(holder)
+    assert launched["block_device_mappings"][0]["device_name"] == "/dev/vdf"
+    assert Storage(idle).files("volumes") == set()
 
 
 @pytest.mark.parametrize("disk_format", ["qcow2", "raw"])

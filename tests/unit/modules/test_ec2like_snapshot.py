@@ -123,6 +123,15 @@ def test_without_a_name_each_run_makes_another(desk: Desk) -> None:
     assert len(ids) == 3
 
 
+def test_the_newest_one_may_be_young_enough(desk: Desk) -> None:
+    first = desk.shoot_again(volume_id=desk.volume_id, last_snapshot_min_age=10)["snapshot_id"]
+    root = desk.shoot_again(instance_id=desk.first, last_snapshot_min_age=10)["snapshot_id"]
+    assert desk.shoot_again(instance_id=desk.second, last_snapshot_min_age=10)["snapshot_id"] not in (first, root)
+    records = desk.store.records("snapshot")
+    records.put(first, {**(records.get(first) or {}), "start_time": "2026-01-01T00:00:00Z"})
+    assert desk.shoot_again(volume_id=desk.volume_id, last_snapshot_min_age=10)["snapshot_id"] != first
+
+
 def test_description_and_tags_can_be_changed(desk: Desk) -> None:
     made = desk.shoot_again(name="s", volume_id=desk.volume_id, tags={"a": "1"})
     changed = desk.shoot_again(name="s", description="d", tags={"b": "2"})["snapshot"]
@@ -159,6 +168,8 @@ def test_a_volume_is_made_of_it_as_large_or_larger(desk: Desk) -> None:
         ("InvalidSnapshotID.Malformed", {"snapshot_id": "snap-"}),
         ("InvalidSnapshot.NotFound", {"snapshot_id": "snap-0123456789abcdef0"}),
         ("InvalidParameterValue", {"name": ""}),
+        ("InvalidParameterValue", {"volume_id": UNKNOWN, "last_snapshot_min_age": -1}),
+        ("InvalidParameterCombination", {"name": "s", "last_snapshot_min_age": 1}),
         ("InvalidParameterValue", {"name": "new", "description": "d" * 256}),
         ("InvalidParameterValue", {"name": "s", "volume_id": UNKNOWN}),
     ],
