@@ -189,7 +189,8 @@ _OWN_DEVICES = 5
 
 def _devices(devices: Element, instance: Instance, files: Files, root: RootDisk) -> None:
     volumes = [disk for disk in instance.disks if disk.volume_id]
-    for number in range(_OWN_DEVICES + len(instance.interfaces) + len(volumes) + _SPARE_PORTS):
+    ports = _OWN_DEVICES + len(instance.interfaces) + len(volumes) + _SPARE_PORTS
+    for number in range(ports if instance.machine.has_ports else 0):
         add(devices, "controller", {"type": "pci", "index": number + 1, "model": "pcie-root-port"})
     devices.append(disk_element(Disk(ROOT_DEVICE, files.disk, root.format), root.cache, root.discard or "unmap"))
     # Not a CD-ROM: small cloud kernels have a driver for virtio disks, and none for SATA.

@@ -49,6 +49,11 @@ class Machine:
     cpu_model: str = "maximum"
     huge_pages: bool = False
 
+    @property
+    def has_ports(self) -> bool:
+        """Whether a device needs a port to be plugged into, as PCI Express has them; the older bus has slots."""
+        return "q35" in self.machine_type
+
     def ec2(self) -> dict[str, Any]:
         """Return it as the options that state it."""
         return {name: getattr(self, name) for name in OPTIONS}

@@ -75,6 +75,11 @@ def test_what_libvirt_adds_on_its_own_is_understood() -> None:
     assert found.machine_type == "pc-q35-7.2"
 
 
+def test_only_pci_express_has_ports() -> None:
+    kinds = ("q35", "pc-q35-7.2", "pc", "pc-i440fx-7.2")
+    assert [Machine(kind).has_ports for kind in kinds] == [True, True, False, False]
+
+
 def test_the_usual_machine_needs_no_look_at_the_host() -> None:
     assert machine(abilities=None) == Machine("q35", "bios", False, False, "maximum", False)
     assert machine("kvm", None).cpu_model == "host-passthrough"
