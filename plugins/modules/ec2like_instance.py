@@ -224,6 +224,7 @@ options:
         O(ipv6_address). The first is the primary one, by which they are reached and go out.
       - Their MAC addresses are made of the instance's id. The guest is told of the further ones by its seed, so it
         needs cloud-init.
+      - Used at launch only.
     type: list
     elements: dict
     suboptions:
@@ -353,7 +354,8 @@ options:
   wait_for:
     description:
       - When an instance is ready. V(running), when its machine runs; V(ip), when its guest has its address, as DHCP's
-        lease or the host's neighbour table tells; V(port), when it takes a TCP connection on O(wait_port).
+        lease, its guest agent or the host's neighbour table tells, or when it answers for its address; V(port), when
+        it takes a TCP connection on O(wait_port).
       - V(ssh), when an SSH server greets on O(wait_port). V(cloud-init), when cloud-init has finished with it, as its
         console tells and, where the guest has QEMU's agent, its own record; if it failed at something, the task fails
         and says at what.
@@ -419,6 +421,16 @@ EXAMPLES = r"""
     vcpus: 2
     memory_mib: 2048
     private_ip_address: 10.80.0.10
+
+- name: One in two networks, with addresses of its own choosing in the first
+  pocket.cloud.ec2like_instance:
+    image_id: debian-12
+    name: router
+    network_interfaces:
+      - network: pocket
+        private_ip_address: 10.80.0.11
+        ipv6_address: fd00:80::11
+      - network: lan
 
 - name: One instance that is set up by a cloud config and by a script
   pocket.cloud.ec2like_instance:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .hypervisor import Hypervisor
-from .interfaces import Interface
+from .interfaces import SEED, Interface
 from .model import Instance
 from .networks import Address, Lease
 
@@ -73,12 +73,16 @@ def _asked(hypervisor: Hypervisor, instance: Instance, old: Old) -> Instance:
 
 
 def _answering(hypervisor: Hypervisor, instances: Sequence[Instance]) -> list[Instance]:
-    """Return `instances` with the source C(arp) where the guest answers a question for its address."""
+    """Return `instances` with the source C(arp) where the guest answers a question for its address.
+
+    Of those that DHCP gives it to, the lease tells soon enough.
+    """
     asked: dict[str, set[ipaddress.IPv4Address]] = {}
     for instance in instances:
         for interface in instance.interfaces:
-            if instance.state == "running" and interface.private_ip_address and not interface.confirmed_by:
-                asked.setdefault(interface.network, set()).add(ipaddress.IPv4Address(interface.private_ip_address))
+            address = interface.private_ip_address
+            if address and interface.given_by == SEED and not interface.confirmed_by and instance.state == "running":
+                asked.setdefault(interface.network, set()).add(ipaddress.IPv4Address(address))
     answers: dict[Address, str] = {}
     for network, addresses in asked.items():
         answers.update(hypervisor.who_has(network, addresses))
@@ -95,15 +99,16 @@ def _with_source(
     """Return `instance` with the source of each address that has none so far and that is `known`."""
     if instance.state != "running":
         return instance
-    interfaces = [
-        replace(
-            one,
-            confirmed_by=one.confirmed_by or (source if _is(known, one, one.private_ip_address) else None),
-            ipv6_confirmed_by=one.ipv6_confirmed_by or (ipv6_source if _is(known, one, one.ipv6_address) else None),
-        )
-        for one in instance.interfaces
-    ]
-    return replace(instance, interfaces=tuple(interfaces))
+    interfaces = tuple(_seen(one, known, source, ipv6_source) for one in instance.interfaces)
+    return instance if interfaces == instance.interfaces else replace(instance, interfaces=interfaces)
+
+
+def _seen(interface: Interface, known: Callable[[Interface, str], bool], source: str, ipv6_source: str) -> Interface:
+    if not interface.confirmed_by and _is(known, interface, interface.private_ip_address):
+        interface = replace(interface, confirmed_by=source)
+    if not interface.ipv6_confirmed_by and _is(known, interface, interface.ipv6_address):
+        interface = replace(interface, ipv6_confirmed_by=ipv6_source)
+    return interface
 
 
 def _is(known: Callable[[Interface, str], bool], interface: Interface, address: str | None) -> bool:

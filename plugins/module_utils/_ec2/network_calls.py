@@ -123,11 +123,12 @@ class NetworkCalls(Connection):
                     return
                 raise
             about = self._network(network)
+            # First the leases: without a reservation libvirt's dnsmasq may not serve DHCP at all.
+            if self._local and about.active and about.interface is not None and not about.bare:
+                self._end_leases(network, about.live_bridge, about.interface.ip, host.mac_address)
             for found in about.hosts:
                 if found.mac_address == host.mac_address:
                     self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, found)
-            if self._local and about.active and about.interface is not None and not about.bare:
-                self._end_leases(network, about.live_bridge, about.interface.ip, host.mac_address)
 
     def _end_leases(self, network: Any, bridge: str, server: ipaddress.IPv4Address, mac: str) -> None:
         """End the IPv4 leases of a machine that is off, so that its addresses are free for others."""

@@ -81,7 +81,9 @@ def wait_until_ready(
         for instance in _ready(hypervisor, waiting, readiness, old, cloud_init):
             ready[instance.instance_id] = instance
         if len(ready) == len(set(instance_ids)):
-            return [ready[instance_id] for instance_id in instance_ids]
+            found_ready = [ready[instance_id] for instance_id in instance_ids]
+            # Who answers is known to the host now.
+            return found_ready if readiness.condition == "running" else confirm(hypervisor, found_ready, old)
         if clock() >= deadline:
             late = next(instance for instance in waiting if instance.instance_id not in ready)
             at = f" at {late.private_ip_address}" if readiness.port is not None else ""
@@ -96,7 +98,7 @@ def _ready(
     hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old, cloud_init: CloudInit
 ) -> list[Instance]:
     running = [instance for instance in instances if instance.state == "running"]
-    checked = confirm(hypervisor, running, old, readiness.condition != "running")
+    checked = confirm(hypervisor, running, old, readiness.condition == "ip")
     if readiness.condition == "running":
         return checked
     if readiness.condition == "cloud-init":

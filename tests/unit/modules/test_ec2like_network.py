@@ -321,6 +321,26 @@ def test_killed_anywhere_the_next_run_converges(tmp_path: Path, monkeypatch: pyt
         assert number > 2
 
 
+def test_killed_anywhere_between_a_bridge_of_its_own_and_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"mode": "nat", "bridge": "pocket0", "cidr": "10.80.0.0/24", "address_range": "", "ipv6_cidr": "fd00:80::/64"}
+    for start, goal in ((own, BARE), (BARE, {**own, "gateway": "10.80.0.9", "dns": ["10.80.0.9"]})):
+        for number in range(100):
+            with monkeypatch.context() as patches:
+                desk = Desk(tmp_path / f"{start['mode']}-{number}", patches)
+                desk.uplinks.found["br0"] = Interface("br0", kind="bridge")
+                desk.call(**start)
+                killed = kill_after(desk, number, **goal)
+                desk.call(**goal)
+                assert desk.call(**goal)["changed"] is False
+                network = desk.hypervisor.nets["pocket"]
+                assert (network.outdated, network.active, network.live_bridge) == (False, True, goal["bridge"])
+            if not killed:
+                break
+        assert number > 2
+
+
 def kill_after(desk: Desk, writes: int, **stated: Any) -> bool:
     desk.guard.left = writes
     try:
