@@ -104,13 +104,13 @@ def test_instances_are_found_by_their_volumes(desk: Desk) -> None:
     first = desk.launch_again(name="a", volumes=[mapping("vdf", desk.volume_id)])["instance_ids"]
     second = desk.launch_again(name="b", volumes=[mapping("vdg", volume_size=1)])["instance_ids"]
 
-    def found(**filters: Any) -> Any:
+    def found(**filters: Any) -> set[str]:
         stated = {f"block-device-mapping.{name.replace('_', '-')}": value for name, value in filters.items()}
-        return desk.launch(filters=stated)["instance_ids"]
+        return set(desk.launch(filters=stated)["instance_ids"])
 
-    assert found(volume_id=desk.volume_id) == found(device_name="/dev/vdf") == first
-    assert found(delete_on_termination=True) == found(device_name="/dev/vdg") == second
-    assert found(volume_id="vol-*") == [*first, *second]
+    assert found(volume_id=desk.volume_id) == found(device_name="/dev/vdf") == set(first)
+    assert found(delete_on_termination=True) == found(device_name="/dev/vdg") == set(second)
+    assert found(volume_id="vol-*") == {*first, *second}
 
 
 def test_a_volume_that_exists_is_attached_at_a_launch_and_outlives_it(desk: Desk) -> None:
