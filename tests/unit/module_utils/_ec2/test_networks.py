@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import xml.etree.ElementTree as ET
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.addresses import free_addresses
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of, network_xml
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import mac_address
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import (
+    host_xml,
+    network_of,
+    network_xml,
+    parent_index,
+)
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import (
     AddressRange,
     Host,
@@ -56,6 +64,58 @@ def test_a_network_comes_back_as_it_went(
     # A change on the ground of what is there comes back, too.
     changed = replace(read, dhcp_range=None, uplink="eth2", mode="open")
     assert network_of(network_xml(changed), active=True, autostart=False) == changed
+
+
+servers = st.lists(st.sampled_from(["10.80.0.53", "192.0.2.53", "fd00::53"]), unique=True, max_size=3)
+told = st.fixed_dictionaries(
+    {
+        "gateway": st.none() | st.integers(2, 254).map(lambda octet: ipaddress.IPv4Address("10.80.0.0") + octet),
+        "dns": servers.map(lambda texts: tuple(ipaddress.ip_address(text) for text in texts)),
+        "ipv6": st.none() | st.integers(64, 120).map(lambda length: ipaddress.IPv6Interface(f"fd00:80::1/{length}")),
+        "address_range": ranges,
+        "dhcp": st.booleans(),
+    }
+)
+
+
+@given(told, told, st.sampled_from(["nat", "route", "open"]))
+def test_what_instances_are_told_comes_back_as_it_went(first: dict[str, Any], then: dict[str, Any], mode: str) -> None:
+    made = replace(network(), mode=mode, serves_dhcp6=first["ipv6"] is not None, **first)
+    read = network_of(network_xml(made), active=True, autostart=False)
+    assert read == made
+    changed = replace(read, serves_dhcp6=then["ipv6"] is not None, **then)
+    assert network_of(network_xml(changed), active=True, autostart=False) == changed
+
+
+@given(told, st.sampled_from(["nat", "bridge"]))
+def test_a_network_on_a_bridge_of_the_hosts_comes_back_as_it_went(first: dict[str, Any], before: str) -> None:
+    bare: dict[str, Any] = {**first, "mode": "bridge", "dhcp": False}
+    bare["interface"] = ipaddress.IPv4Interface("10.80.0.0/24")
+    start = network_of(network_xml(replace(network(), mode=before)), active=True, autostart=False)
+    made = replace(start, **bare)
+    text = network_xml(made)
+    assert network_of(text, active=True, autostart=False) == made
+    assert "<ip" not in text
+    assert "dnsmasq" not in text
+
+
+@given(st.integers(2, 254), st.integers(2, 1 << 40), st.integers(0, 3))
+def test_a_reservation_comes_back_in_its_own_family(octet: int, number: int, index: int) -> None:
+    made = replace(network(), ipv6=ipaddress.IPv6Interface("fd00:80::1/64"))
+    root = ET.fromstring(network_xml(made))
+    mine = mac_address("i-0123456789abcdef0", index)
+    hosts = (
+        Host(mine, ipaddress.IPv4Address("10.80.0.0") + octet, "i-0123456789abcdef0"),
+        Host(mine, ipaddress.IPv6Address("fd00:80::") + number, "i-0123456789abcdef0"),
+    )
+    for host in hosts:
+        where = root.findall("ip")[parent_index(ET.tostring(root, encoding="unicode"), host.address.version)]
+        holder = where.find("dhcp")
+        assert holder is not None
+        holder.append(ET.fromstring(host_xml(host)))
+    read = network_of(ET.tostring(root, encoding="unicode"), active=True, autostart=False)
+    assert read.hosts == hosts
+    assert {host.instance_id for host in read.hosts} == {"i-0123456789abcdef0"}
 
 
 def test_a_network_of_somebody_else_is_read_and_keeps_what_we_do_not_know() -> None:
