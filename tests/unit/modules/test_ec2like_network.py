@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_task import NetworkTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed, KvmHost
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
@@ -241,6 +242,26 @@ def test_a_network_on_a_bridge_of_the_hosts(desk: Desk) -> None:
     assert desk.again(**BARE)["network"] == network
     desk.again(state="absent")
     assert "br0" in desk.uplinks.found
+
+
+def test_a_network_on_a_bridge_that_others_made_is_adopted_with_its_subnet(desk: Desk) -> None:
+    desk.uplinks.found["br0"] = Interface("br0", kind="bridge")
+    uuid = "c2b3b2ab-0000-4000-8000-000000000000"
+    xml = (
+        f"<network><name>lan</name><uuid>{uuid}</uuid><forward mode='bridge'/><bridge name='br0'/>"
+        "<portgroup name='engineering' default='yes'/></network>"
+    )
+    desk.hypervisor.nets["lan"] = network_of(xml, active=True, autostart=True)
+    subnet = {"cidr": "192.0.2.0/24", "address_range": "192.0.2.100-192.0.2.199"}
+    assert "no IPv4 subnet of libvirt's" in refusal(desk.task, {**PARAMS, "name": "a", "network": "lan"})["msg"]
+    assert "adopt" in desk.refuse(name="lan", **subnet)["msg"]
+    start = len(desk.guard.writes)
+    desk.again(name="lan", adopt=True, **subnet)
+    assert desk.guard.writes[start:] == ["define lan"]
+    adopted = desk.hypervisor.nets["lan"]
+    assert (adopted.uuid, adopted.bridge, "engineering" in adopted.xml) == (uuid, "br0", True)
+    (instance,) = execute(desk.task, {**PARAMS, "name": "a", "network": "lan"})["instances"]
+    assert (instance["private_ip_address"], instance["network_interfaces"][0]["given_by"]) == ("192.0.2.100", "seed")
 
 
 @pytest.mark.parametrize(
