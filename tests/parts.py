@@ -46,11 +46,11 @@ class Run(NamedTuple):
 # beside it there is room for the others.
 RUNS = (
     Run("demo", "tests/e2e/test_demo.py", 2400),
-    Run("unit", "tests/unit", 900, verbose=False),
-    Run("lint", "tests/lint", 1800),
-    Run("ipvs", "tests/integration/ipvs", 1200),
-    Run("libvirt", "tests/integration/libvirt", 1200),
+    Run("libvirt", "tests/integration/libvirt", 3000),
+    Run("ipvs", "tests/integration/ipvs", 1800),
     Run("demo", "tests/e2e/test_bare_host.py", 1800),
+    Run("lint", "tests/lint", 1800),
+    Run("unit", "tests/unit", 1200, verbose=False),
 )
 PARTS = ("unit", "lint", "ipvs", "libvirt", "demo")
 
