@@ -24,6 +24,8 @@ STEP = 5
 class DrainingAction(ActionBase):
     """The task of a module that can drain; where it takes the options is its subclass's to say."""
 
+    _supports_async = True
+
     def options(self, args: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The options of the drain by their bare names, None where there is none."""
         drain: Mapping[str, Any] | None = args.get("drain")
@@ -42,8 +44,8 @@ class DrainingAction(ActionBase):
             once: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return once
         try:
-            timeout, step = int(options.get("timeout") or TIMEOUT), int(options.get("step") or STEP)
-        except (TypeError, ValueError):
+            timeout, step = (_seconds(options, *one) for one in (("timeout", TIMEOUT), ("step", STEP)))
+        except (TypeError, ValueError):  # the module says what is wrong with it
             refused: dict[str, Any] = self._execute_module(task_vars=task_vars)
             return refused
         return self._in_steps(args, timeout, step, task_vars)
@@ -55,13 +57,17 @@ class DrainingAction(ActionBase):
         first: dict[str, Any] = {}
         while True:
             left = max(0, timeout - round(time.monotonic() - start))
-            step_args = self.with_options(args, {"timeout": left, "step": step})
+            # The first step only begins it, so that what there is to say is said beforehand.
+            step_args = self.with_options(args, {"timeout": left, "step": step if first else 0})
             result: dict[str, Any] = self._execute_module(module_args=step_args, task_vars=task_vars)
-            first = first or result
             if result.get("failed") or not result.get("draining"):
                 # what changed is what the first step set out to do
-                told: dict[str, Any] = {name: first[name] for name in ("diff", "writes") if name in first}
+                told = {name: first[name] for name in ("diff", "writes", "warnings") if name in first}
                 return {**result, **told, "changed": bool(first.get("changed") or result.get("changed"))}
+            if not first:
+                first = result
+                for warning in first.get("warnings") or ():
+                    self._display.display(str(warning))  # ansible itself shows warnings at a task's end
             self._report(result["draining"], round(time.monotonic() - start), timeout)
 
     def _report(self, draining: list[Mapping[str, Any]], passed: int, timeout: int) -> None:
@@ -72,3 +78,12 @@ class DrainingAction(ActionBase):
                 f"{one['service']} -> {one['dest']}: {sum(counts.values())} connections left ({told}), "
                 f"{passed} s of {timeout} s"
             )
+
+
+def _seconds(options: Mapping[str, Any], name: str, default: int) -> int:
+    """An option as the module will read it; ValueError for one that it will refuse."""
+    value = options.get(name)
+    seconds = default if value is None else int(value)
+    if seconds < 0:
+        raise ValueError(name)
+    return seconds

@@ -51,6 +51,7 @@ class MemoryKernel:
         self.sysctls = {"expire_quiescent_template": "0", "sync_threshold": "3 50"}
         self.timeouts = {"tcp": 900, "tcp_fin": 120, "udp": 300}
         self.running: dict[str, Daemon] = {}
+        self.fits = 1472  # bytes, of a sync daemon's message
         self.other_writes: list[object] = []
         self.distort: Callable[[Write], Write] = lambda write: write
 
@@ -143,7 +144,8 @@ class MemoryKernel:
             del self.running[write.stop.daemon]
         if write.start is not None:
             assert write.start.daemon not in self.running, "EEXIST"
-            self.running[write.start.daemon] = replace(write.start, sync_maxlen=write.start.sync_maxlen or 1472)
+            length = min(write.start.sync_maxlen or self.fits, self.fits)
+            self.running[write.start.daemon] = replace(write.start, sync_maxlen=length)
 
     def zero(self, key: ServiceKey | None) -> None:
         self._may_write(key)

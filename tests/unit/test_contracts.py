@@ -175,6 +175,19 @@ def test_libvirt_is_imported_in_one_file_only() -> None:
     assert importers("libvirt") == {"module_utils/_ec2/connection.py"}
 
 
+def test_the_netlink_socket_is_pythons_own() -> None:
+    assert importers("pyroute2") == set()
+    for path in MODULES:
+        assert "pyroute2" not in str(documentation(path).get("requirements")), path.stem
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.stem.startswith("ipvs_")], ids=lambda path: path.stem
+)
+def test_each_ipvs_module_works_in_a_network_namespace(path: Path) -> None:
+    assert documentation(path)["options"]["namespace"]["type"] == "str"
+
+
 def test_xml_is_parsed_in_the_one_place_that_refuses_entities() -> None:
     assert importers("xml") | importers("lxml") == {"module_utils/_ec2/xml_text.py"}
 

@@ -19,6 +19,7 @@ from .daemon import Daemon, daemon_plan, daemon_shortfall, parse_daemon
 from .declaration import parse_key
 from .declarations import Declaration
 from .model import ServiceKey, Table
+from .namespaces import parse_namespace
 from .reconcile import Aim, Host
 from .restore_task import RestoreState, RestoreTask
 from .settings import Settings, parse_settings
@@ -36,7 +37,7 @@ class ConfigTask(RestoreTask):
 
     def __init__(self, params: Params, host: Host | None = None) -> None:
         self._stated = parse_settings(params)
-        namespace = params.get("namespace")
+        namespace = parse_namespace(params.get("namespace"))
         name = f"{CONFIG}-{namespace}" if namespace else CONFIG
         super().__init__({**params, "name": name, "state": "present", "apply": True}, host)
         self._keep = params["persistent"]
@@ -61,7 +62,7 @@ class _KernelTask:
     """What the tasks share that need nothing but the kernel."""
 
     def __init__(self, params: Params, connect: Connect) -> None:
-        self._namespace = params.get("namespace")
+        self._namespace = parse_namespace(params.get("namespace"))
         self._connect = connect
         self._opened: Backend | None = None
 

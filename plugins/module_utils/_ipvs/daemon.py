@@ -56,16 +56,27 @@ class Daemon:
             )
         return wanted
 
+    def may_shrink(self, present: Daemon | None) -> bool:
+        """Whether the unstated size of messages, which fitted `present`, may be too large for what is stated here."""
+        if present is None or self.sync_maxlen is not None:
+            return False
+        target = self.over(present)
+        return target.interface != present.interface or (":" in (target.group or "")) != (":" in (present.group or ""))
+
 
 _SETTINGS = ("interface", "sync_id", "sync_maxlen", "group", "port", "ttl")
 
 
 @dataclass(frozen=True)
 class DaemonWrite:
-    """The payload of an operation on a daemon: stop what runs, where there is something, then start."""
+    """The payload of an operation on a daemon: stop what runs, where there is something, then start.
+
+    :param may_shrink: whether the kernel may take less for its messages: nobody stated how much.
+    """
 
     stop: Daemon | None
     start: Daemon | None
+    may_shrink: bool = False
 
 
 def parse_daemon(params: Mapping[str, Any]) -> Daemon:
@@ -106,7 +117,8 @@ def daemon_plan(present: Iterable[Daemon], wanted: Iterable[Daemon], absent: Ite
         if now is None:
             yield Operation("create", _name(one.daemon), None, _shown(target), DaemonWrite(None, target))
         elif target != now:
-            yield Operation("edit", _name(one.daemon), _shown(now), _shown(target), DaemonWrite(now, target))
+            write = DaemonWrite(now, target, one.may_shrink(now))
+            yield Operation("edit", _name(one.daemon), _shown(now), _shown(target), write)
     for kind in absent:
         if kind in running:
             now = running[kind]
@@ -135,5 +147,6 @@ def daemon_shortfall(after: Iterable[Daemon], written: Iterable[DaemonWrite]) ->
             f"{name} of the {_name(kind)} was to be {getattr(write.start, name)} and is {getattr(now, name)}"
             for name in _SETTINGS
             if getattr(write.start, name) not in (None, getattr(now, name))
+            and not (name == "sync_maxlen" and write.may_shrink)
         ]
     return missed

@@ -79,7 +79,7 @@ def parse_service(params: Params) -> Service:
         persistence_timeout=_integer(params, "persistence_timeout", 0, MAX_PERSISTENCE),
         persistence_netmask=_netmask(params.get("persistence_netmask"), key.family),
         persistence_engine=_choice(params, "persistence_engine", ("none", "sip")),
-        one_packet=params.get("one_packet"),
+        one_packet=_boolean(params, "one_packet"),
     )
 
 
@@ -161,6 +161,13 @@ def _integer(params: Params, name: str, low: int, high: int) -> Any:
     return value
 
 
+def _boolean(params: Params, name: str) -> Any:
+    value = params.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise PocketError(f"{name} is {value!r}; give true or false")
+    return value
+
+
 def _choice(params: Params, name: str, choices: Sequence[str]) -> Any:
     value = params.get(name)
     if value is not None and value not in choices:
@@ -192,8 +199,8 @@ def _netmask(value: Any, family: str) -> str | None:
     if family == "ipv4":
         right = "a dotted mask without holes such as 255.255.255.0, or a prefix length from 0 to 32"
     try:
-        if family == "ipv6" and 1 <= int(text) <= 128:
-            return str(int(text))
+        if family == "ipv6" and 1 <= _digits(text) <= 128:
+            return str(_digits(text))
         if family == "ipv4" and ("." not in text or address_family(text) == "ipv4"):
             return _ipv4_mask(text)
     except ValueError:
@@ -203,10 +210,17 @@ def _netmask(value: Any, family: str) -> str | None:
     )
 
 
+def _digits(text: str) -> int:
+    """ValueError for what int() would take, too, such as 2_4."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
+
+
 def _ipv4_mask(text: str) -> str:
     """ValueError where it is none. (ipaddress would take 0.0.0.255, a host mask, for 255.255.255.0.)"""
     if "." not in text:
-        return str(ipaddress.IPv4Network((0, int(text))).netmask)
+        return str(ipaddress.IPv4Network((0, _digits(text))).netmask)
     number = int(ipaddress.IPv4Address(text))
     inverted = number ^ 0xFFFFFFFF
     if inverted & (inverted + 1):

@@ -19,6 +19,7 @@ from .addresses import Address, parse_address
 from .daemon import Daemon, parse_daemon
 from .declaration import parse_wanted_list
 from .model import DestKey, ServiceKey, declared
+from .namespaces import parse_namespace
 from .plan import Wanted
 from .settings import Settings, parse_settings
 
@@ -86,9 +87,8 @@ def parse_declaration(name: str, params: Mapping[str, Any]) -> Declaration:
             raise PocketError(f"addresses[{index}] is {addresses[-1]} a second time; list each one once")
     wanted = parse_wanted_list(params.get("services") or [])
     daemons = _parse_daemons(params.get("sync_daemons") or [])
-    return Declaration(
-        name, tuple(wanted), tuple(addresses), params.get("namespace"), parse_settings(params), tuple(daemons)
-    )
+    namespace = parse_namespace(params.get("namespace"))
+    return Declaration(name, tuple(wanted), tuple(addresses), namespace, parse_settings(params), tuple(daemons))
 
 
 def _parse_daemons(params: Sequence[Mapping[str, Any]]) -> list[Daemon]:
@@ -118,6 +118,8 @@ def load_text(name: str, text: str) -> Declaration:
         return parse_declaration(name, content)
     except PocketError as error:
         raise PocketError(f"{path_of(name)}: {error.message}") from None
+    except (AttributeError, TypeError) as error:  # a list where an object belongs, and the like
+        raise PocketError(f"{path_of(name)} is no declaration ({error}); write it anew with ipvs_restore") from None
 
 
 class Files:

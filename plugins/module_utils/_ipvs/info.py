@@ -16,6 +16,7 @@ from . import netlink
 from .backend import Connect
 from .connections import parse_connection_filters, parse_connections
 from .model import VirtualService
+from .namespaces import parse_namespace
 
 __all__ = ["FILTERS", "TableInfoTask", "matches", "parse_filters"]
 
@@ -79,7 +80,7 @@ class TableInfoTask(InfoTask[dict[str, Any]]):
         self._filters = parse_filters(params.get("filters") or {})
         self._connections = bool(params.get("connections"))
         self._connection_filters = parse_connection_filters(params.get("connection_filters") or {})
-        self._namespace = params.get("namespace")
+        self._namespace = parse_namespace(params.get("namespace"))
         self._connect = connect
 
     def read(self) -> dict[str, Any]:

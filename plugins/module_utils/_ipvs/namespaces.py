@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._errors import PocketError
 
-__all__ = ["inside"]
+__all__ = ["inside", "parse_namespace"]
 
 CLONE_NEWNET = 0x40000000
 NAMESPACES = "/run/netns"
+
+_NAME = re.compile(r"[^/\x00]{1,255}")
+
+
+def parse_namespace(name: str | None) -> str | None:
+    """The name of a network namespace, or None for the own one; PocketError for what would be no file of its own."""
+    if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", "..")):
+        raise PocketError(
+            f"namespace is {name!r}; give the name of a network namespace as 'ip netns list' shows it, "
+            "or leave namespace out for the host's own"
+        )
+    return name
 
 
 @contextmanager

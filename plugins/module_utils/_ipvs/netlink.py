@@ -300,6 +300,12 @@ def _special_reason(write: Write, code: int) -> str | None:
     if code in (errno.EEXIST, errno.ESRCH, errno.ENOENT):
         return "another program changed the same virtual service at the same time; run the task again"
     if code == errno.EINVAL and write.dest is not None:
+        if write.dest.key.family != write.service.key.family:
+            return (
+                "the kernel takes no dest of another address family than its service's while a sync daemon runs, which "
+                "could not tell other directors of it; stop the daemon (ipvs_sync_daemon, state: absent), or give an "
+                f"{write.service.key.family} address"
+            )
         return (
             f"the kernel does not take {write.dest.key.address} as a real server, for it is no unicast address there; "
             "give the address of one host that is not link-local, and note that in a network namespace whose "

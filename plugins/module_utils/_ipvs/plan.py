@@ -111,11 +111,8 @@ def _service_operations(wanted: Wanted, present: VirtualService | None, drains: 
     for dest in wanted.dests:
         yield from _dest_operations(target, dest, dests.get(dest.key))
     named = {dest.key for dest in wanted.dests}
-    leaving = [
-        dest
-        for dest in dests.values()
-        if dest.key in wanted.absent_dests or (wanted.purge_dests and dest.key not in named)
-    ]
+    absent = set(wanted.absent_dests)
+    leaving = [dest for dest in dests.values() if dest.key in absent or (wanted.purge_dests and dest.key not in named)]
     for dest in _sorted(leaving):
         if drains(key):
             yield from _drain(target, dest)

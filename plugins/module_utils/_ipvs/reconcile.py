@@ -62,9 +62,9 @@ class Aim:
     daemons: tuple[Daemon, ...] = ()
     absent_daemons: tuple[str, ...] = ()
 
-    def keys(self) -> list[ServiceKey]:
+    def keys(self) -> set[ServiceKey]:
         """The services that it concerns."""
-        return [*(one.service.key for one in self.wanted), *self.absent]
+        return {*(one.service.key for one in self.wanted), *self.absent}
 
 
 @dataclass(frozen=True)

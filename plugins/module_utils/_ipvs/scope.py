@@ -75,7 +75,7 @@ def _network(value: Any) -> _Network:
 def _ranges(name: str, values: Sequence[Any], low: int, high: int) -> tuple[_Range, ...]:
     found = []
     for value in values:
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", str(value))
+        match = re.fullmatch(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?", str(value))
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (high, low)
         if not low <= first <= last <= high:
             raise PocketError(

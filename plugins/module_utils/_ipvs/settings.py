@@ -23,7 +23,7 @@ TIMEOUTS = ("tcp", "tcp_fin", "udp")
 MAX_TIMEOUT = 2**31 // 100
 """Seconds. The kernel takes INT_MAX / HZ at most (ip_vs_set_timeout), and HZ is 100 at least."""
 
-_VALUE = re.compile(r"-?\d+([ ,-]\d+)*")
+_VALUE = re.compile(r"-?[0-9]+([ ,-][0-9]+)*")
 
 
 @dataclass(frozen=True)

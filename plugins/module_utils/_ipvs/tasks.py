@@ -18,6 +18,7 @@ from .backend import Backend, Connect, exclusive
 from .declaration import parse_dest, parse_dest_key, parse_key, parse_wanted, parse_wanted_list
 from .drain import Drain, await_drain, deferred, immediate, parse_drain, persistence_warnings
 from .model import Service, ServiceKey, Table, declared
+from .namespaces import parse_namespace
 from .plan import Wanted, make_plan, missing_modules, outcome, shortfall
 from .scope import Scope, parse_scope
 
@@ -51,7 +52,7 @@ class TableTask(Task[Table]):
         self._scope = scope
         self._drain = drain
         self._left: list[dict[str, Any]] = []
-        self._namespace = namespace
+        self._namespace = parse_namespace(namespace)
         self._connect = connect
         self._kernel: Backend | None = None
 

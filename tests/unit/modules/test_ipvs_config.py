@@ -91,6 +91,9 @@ def test_boot_brings_it_back(config, world: World):
         ({"sysctls": {"net.ipv4.vs.expire_nodest_conn": 1}}, "give the name below net.ipv4.vs alone"),
         ({"sysctls": {"expire_nodest": 1}}, "which this kernel does not have; it has expire_quiescent_template"),
         ({"sysctls": {"sync_threshold": "lots"}}, "sync_threshold is 'lots'; give a whole number"),
+        ({"sysctls": {"sync_threshold": "\uff11"}}, "sync_threshold is '\uff11'; give a whole number"),
+        ({"sysctls": {"sync_threshold": [4, 60]}}, "sync_threshold is [4, 60]; give a whole number"),
+        ({"sysctls": {"sync_threshold": None}}, "sync_threshold is None; give a whole number"),
         ({"sysctls": {"../../../vm/swappiness": 1}}, "give the name below net.ipv4.vs alone"),
     ],
 )

@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.addresses import Address
-from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declarations import DECLARATIONS, Files
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declarations import DECLARATIONS, Files, load_text
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.netlink import UnavailableError
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.reconcile import REMEMBERED, Host
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.restore import restore
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.restore_task import PROGRAM, RestoreTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.tasks import ServiceTask
 from ansible_collections.pocket.cloud.tests.unit.ipvs_kernel import Bench, MemoryKernel, WrittenInCheckModeError
+from ansible_collections.pocket.cloud.tests.unit.ipvs_tables import survives
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
 WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": 80, "dests": [{"address": "10.0.0.1", "weight": 2}]}
@@ -255,6 +258,26 @@ def test_one_bad_declaration_does_not_keep_the_others_from_boot(world: World):
     assert "broken.json is no declaration" in problems[0]
     assert "wrong.json: services[0]: address is '192.0.2'" in problems[1]
     assert "interface is 'eth9'" in problems[2]
+
+
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(["address", "port", "tcp"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+PARTS = ["namespace", "services", "addresses", "timeouts", "sysctls", "sync_daemons"]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(PARTS), st.one_of(ANYTHING, st.lists(ANYTHING, max_size=2))),
+    st.dictionaries(st.sampled_from(["protocol", "scheduler_flags", "one_packet", "dests"]), ANYTHING, max_size=1),
+)
+def test_whatever_a_file_holds_is_read_or_refused_in_a_sentence(content, service):
+    survives(partial(load_text, "web"), json.dumps(content))
+    survives(partial(load_text, "web"), json.dumps({"services": [{**WEB, **service}]}))
 
 
 def test_a_bare_host_can_be_checked_but_not_changed(world: World, monkeypatch: pytest.MonkeyPatch):

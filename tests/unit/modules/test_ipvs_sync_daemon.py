@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.config_task import DaemonTask
 from ansible_collections.pocket.cloud.tests.unit.ipvs_kernel import Bench, MemoryKernel, WrittenInCheckModeError
-from ansible_collections.pocket.cloud.tests.unit.support import execute
+from ansible_collections.pocket.cloud.tests.unit.support import Failed, execute
 
 
 @pytest.fixture
@@ -85,3 +85,16 @@ def test_check_mode_cannot_write(kernel: MemoryKernel):
         execute(
             partial(DaemonTask, connect=kernel.connect), {"daemon": "master", "state": "present", "interface": "eth0"}
         )
+
+
+@pytest.mark.parametrize("stated", [{"group": "ff02::81"}, {"interface": "eth1"}])
+def test_a_size_that_nobody_stated_may_shrink_to_what_fits(daemon, kernel: MemoryKernel, stated):
+    daemon(interface="eth0", sync_maxlen=1472)
+    kernel.fits = 1452
+    make = partial(DaemonTask, connect=kernel.connect)
+    changed = execute(make, {"daemon": "master", "state": "present", **stated})
+    assert changed["daemon"]["sync_maxlen"] == 1452
+    assert daemon(**stated)["changed"] is False
+    with pytest.raises(Failed) as caught:
+        execute(make, {"daemon": "master", "state": "present", "sync_maxlen": 1472, "interface": "eth2"})
+    assert "sync_maxlen of the master sync daemon was to be 1472 and is 1452" in caught.value.results["msg"]

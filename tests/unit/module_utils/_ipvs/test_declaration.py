@@ -75,7 +75,7 @@ def test_bad_settings_of_a_service_are_refused_in_a_sentence(params, names):
     assert all(name in message for name in names), message
 
 
-@pytest.mark.parametrize("netmask", ["0", "129", "255.255.255.0", "ffff::"])
+@pytest.mark.parametrize("netmask", ["0", "129", "255.255.255.0", "ffff::", "6_4", "\uff16\uff14"])
 def test_bad_prefixes_of_ipv6_are_refused(netmask):
     message = sentence(parse_service, {"address": "2001:db8::1", "port": 80, "persistence_netmask": netmask})
     assert "from 1 to 128" in message

@@ -16,10 +16,14 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import modules, namespaces, wire
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.config_task import ConfigTask, DaemonTask, ZeroTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declaration import parse_wanted
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.info import TableInfoTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import ServiceKey
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.netlink import Kernel, UnavailableError
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.plan import make_plan, outcome
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.restore_task import RestoreTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.tasks import BulkTask, DestTask, ServiceTask
 
 WEB = {"address": "192.0.2.10", "port": 80}
 KEY = ServiceKey(address="192.0.2.10", port=80)
@@ -151,3 +155,30 @@ def test_a_scheduler_and_an_engine_that_cannot_be_loaded_are_named(host: Path):
 def test_a_host_that_does_not_tell_refuses_nothing(host: Path):
     (host / "modules.dep").unlink()
     modules.require(["twos"], ["sip"])
+
+
+TASKS: list[Callable[[dict[str, Any]], Any]] = [
+    lambda params: ServiceTask({**WEB, "state": "present", **params}),
+    lambda params: DestTask({"service": WEB, "address": "10.0.0.1", "state": "present", **params}),
+    BulkTask,
+    TableInfoTask,
+    lambda params: ConfigTask({"persistent": True, **params}),
+    lambda params: DaemonTask({"daemon": "master", "state": "present", **params}),
+    ZeroTask,
+    lambda params: RestoreTask({"name": "web", "state": "present", "apply": True, **params}),
+]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../net", "/proc/1/ns/net", "blue\0", "a" * 256])
+def test_what_is_no_name_of_a_namespace_is_refused_before_anything_is_read(name: str):
+    for make in TASKS:
+        with pytest.raises(PocketError, match="namespace is ") as caught:
+            make({"namespace": name})
+        assert "ip netns list" in caught.value.message
+
+
+def test_a_dest_of_another_family_beside_a_sync_daemon_is_told():
+    dest = {"address": "fd00::1", "forwarding": "tunnel"}
+    plan = make_plan({}, [parse_wanted({**WEB, "dests": [dest]})])
+    with pytest.raises(PocketError, match="while a sync daemon runs"):
+        kernel(lambda command: errno.EINVAL if command == 5 else 0).apply(plan)
