@@ -62,7 +62,7 @@ class DrainingAction(ActionBase):
             result: dict[str, Any] = self._execute_module(module_args=step_args, task_vars=task_vars)
             if result.get("failed") or not result.get("draining"):
                 # what changed is what the first step set out to do
-                told = {name: first[name] for name in ("diff", "writes", "warnings") if name in first}
+                told: dict[str, Any] = {name: first[name] for name in ("diff", "writes", "warnings") if name in first}
                 return {**result, **told, "changed": bool(first.get("changed") or result.get("changed"))}
             if not first:
                 first = result
