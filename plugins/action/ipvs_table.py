@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import IPVS_SERVICE
 from ansible_collections.pocket.cloud.plugins.plugin_utils._draining import DrainingAction
 
 
 class ActionModule(DrainingAction):
     """What ansible looks for."""
+
+    LISTS: ClassVar[Any] = {"services": IPVS_SERVICE}

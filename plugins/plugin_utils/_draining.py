@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.pocket.cloud.plugins.plugin_utils._items import NamingAction
 
 __all__ = ["DrainingAction"]
 
@@ -21,10 +21,8 @@ TIMEOUT = 300
 STEP = 5
 
 
-class DrainingAction(ActionBase):
+class DrainingAction(NamingAction):
     """The task of a module that can drain; where it takes the options is its subclass's to say."""
-
-    _supports_async = True
 
     def options(self, args: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The options of the drain by their bare names, None where there is none."""
@@ -35,19 +33,16 @@ class DrainingAction(ActionBase):
         """The module's arguments with other options of the drain."""
         return {**args, "drain": {**(self.options(args) or {}), **options}}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute(self, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """Run the module, in steps where it drains."""
-        super().run(tmp, task_vars)
         args = self._task.args
         options = self.options(args)
         if options is None or self._task.check_mode or self._task.async_val:
-            once: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
-            return once
+            return super().execute(task_vars)
         try:
             timeout, step = (_seconds(options, *one) for one in (("timeout", TIMEOUT), ("step", STEP)))
         except (TypeError, ValueError):  # the module says what is wrong with it
-            refused: dict[str, Any] = self._execute_module(task_vars=task_vars)
-            return refused
+            return super().execute(task_vars)
         return self._in_steps(args, timeout, step, task_vars)
 
     def _in_steps(

@@ -88,6 +88,55 @@ def test_settings_of_another_namespace(director: Director, blue: str):
     assert (info["timeouts"]["udp"], info["connections"]) == (11, [])
 
 
+def test_every_module_works_in_another_namespace(director: Director, blue: str):
+    def there(*command: str) -> str:
+        return said("ip", "netns", "exec", blue, *command)
+
+    for command in ("lo up", "wire0 type dummy", "wire0 up"):
+        said("ip", "-netns", blue, "link", "add" if "type" in command else "set", *command.split())
+    web = {"address": "192.0.2.10", "port": 80}
+    director.run("ipvs_service", namespace=blue, **web, scheduler="rr")
+    director.run("ipvs_dest", namespace=blue, service=web, address="10.0.0.1")
+    director.run("ipvs_table", namespace=blue, services=[{**web, "port": 81}])
+    director.run("ipvs_sync_daemon", namespace=blue, daemon="backup", interface="wire0", sync_maxlen=1400)
+    director.run("ipvs_config", namespace=blue, timeouts={"tcp": 77}, persistent=False)
+    director.run(
+        "ipvs_restore",
+        namespace=blue,
+        name="blue",
+        services=[{**web, "port": 82}],
+        addresses=[{"address": "192.0.2.10/32", "interface": "wire0"}],
+    )
+    assert sorted(there("ipvsadm", "-Sn").splitlines()) == [
+        "-A -t 192.0.2.10:80 -s rr",
+        "-A -t 192.0.2.10:81 -s wlc",
+        "-A -t 192.0.2.10:82 -s wlc",
+        "-a -t 192.0.2.10:80 -r 10.0.0.1:80 -g -w 1",
+    ]
+    assert "backup sync daemon (mcast=wire0" in there("ipvsadm", "-L", "--daemon")
+    assert "192.0.2.10/32" in there("ip", "address", "show", "dev", "wire0")
+    assert director.run("ipvs_zero", namespace=blue, services=[web])["zeroed"] == []
+    info = director.info(namespace=blue)
+    assert (len(info["services"]), len(info["daemons"]), info["timeouts"]["tcp"]) == (3, 1, 77)
+    own = director.info()
+    assert (own["services"], own["daemons"], own["timeouts"]["tcp"]) == ([], [], 900)
+    # It is restored there, too, and a namespace that is not there keeps nothing else from boot.
+    there("ipvsadm", "-C")
+    director.run("ipvs_restore", name="own", services=[web])
+    director.clear()
+    said(*RESTORE)
+    assert there("ipvsadm", "-Sn").splitlines() == ["-A -t 192.0.2.10:82 -s wlc"]
+    said("ip", "netns", "delete", blue)
+    director.clear()
+    incomplete = subprocess.run(RESTORE, capture_output=True, text=True, check=False)
+    said("ip", "netns", "add", blue)
+    assert (incomplete.returncode, "namespace is 'blue'" in incomplete.stderr) == (1, True)
+    assert said("ipvsadm", "-Sn").splitlines() == ["-A -t 192.0.2.10:80 -s wlc"]
+
+
+RESTORE = ("env", "PYTHONPATH=/usr/local/lib/pocket-cloud", "/usr/bin/python3", "-m", "pocket_cloud._ipvs.restore")
+
+
 @pytest.fixture
 def links() -> Iterator[None]:
     for name, address in (("wire0", "192.168.77.1/24"), ("wire1", "192.168.78.1/24")):
@@ -140,6 +189,14 @@ def test_without_a_length_the_kernel_takes_what_fits(director: Director, links: 
     assert director.interpreter.run("ipvs_sync_daemon", {"daemon": "master", "interface": "wire0"})["changed"] is False
 
 
+def test_what_nobody_stated_shrinks_to_what_fits(director: Director, links: None):
+    for group, fits in (("224.0.0.81", 1472), ("ff02::81", 1452)):
+        params = {"daemon": "master", "interface": "wire0", "group": group}
+        started = director.interpreter.run("ipvs_sync_daemon", params)
+        assert (started["daemon"]["group"], started["daemon"]["sync_maxlen"]) == (group, fits)
+        assert director.interpreter.run("ipvs_sync_daemon", params)["changed"] is False
+
+
 def test_a_sync_daemon_without_an_interface_is_refused(director: Director, links: None):
     assert "interface is missing" in director.refusal("ipvs_sync_daemon", daemon="master")
     assert (
@@ -153,13 +210,27 @@ def test_a_sync_daemon_beside_mixed_families_is_told(director: Director, links: 
     director.table({"address": "192.0.2.10", "port": 80, "dests": [{**mixed, "port": 80}]})
     failed = director.interpreter.run("ipvs_sync_daemon", {"daemon": "master", "interface": "wire0"})
     assert "another address family" in failed["msg"]
+    director.clear()
+    director.run("ipvs_sync_daemon", daemon="master", interface="wire0", sync_maxlen=1400)
+    failed = director.interpreter.run("ipvs_service", {"address": "192.0.2.10", "port": 80, "dests": [mixed]})
+    assert "while a sync daemon runs" in failed["msg"]
 
 
 def test_a_declaration_holds_settings_and_daemons_and_restores_them(director: Director, links: None):
     declared = {
         "timeouts": {"tcp": 700},
         "sysctls": {"expire_nodest_conn": 1},
-        "sync_daemons": [{"daemon": "master", "interface": "wire0", "sync_id": 3, "sync_maxlen": 1400}],
+        "sync_daemons": [
+            {"daemon": "master", "interface": "wire0", "sync_id": 3, "sync_maxlen": 1400},
+            {
+                "daemon": "backup",
+                "interface": "wire1",
+                "sync_id": 4,
+                "sync_maxlen": 1400,
+                "group": "ff02::99",
+                "ttl": 2,
+            },
+        ],
         "services": [
             {"address": "192.0.2.10", "port": 80, "dests": [{"address": "10.0.0.1", "upper_threshold": 9}]},
         ],
@@ -169,11 +240,13 @@ def test_a_declaration_holds_settings_and_daemons_and_restores_them(director: Di
     director.clear()
     said("ipvsadm", "--set", "900", "120", "300")
     said("ipvsadm", "--stop-daemon", "master")
+    said("ipvsadm", "--stop-daemon", "backup")
     (SYSCTLS / "expire_nodest_conn").write_text("0")
     command = ["/usr/bin/python3", "-m", "pocket_cloud._ipvs.restore"]
     environment = {"PYTHONPATH": "/usr/local/lib/pocket-cloud", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     restored = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "create master sync daemon" in restored
+    assert len(daemons()) == 2
     assert (director.info(), daemons()) == before
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert again == ""

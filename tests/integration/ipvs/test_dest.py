@@ -70,6 +70,25 @@ def test_tunnels(web: Director):
     assert dests() == []
 
 
+KINDS = {
+    ("ipip", "none"): "--tun-type ipip",
+    ("gre", "none"): "--tun-type gre --tun-nocsum",
+    ("gre", "full"): "--tun-type gre --tun-csum",
+    ("gue", "none"): "--tun-type gue --tun-port 6080 --tun-nocsum",
+    ("gue", "full"): "--tun-type gue --tun-port 6080 --tun-csum",
+    ("gue", "remote"): "--tun-type gue --tun-port 6080 --tun-remcsum",
+}
+
+
+def test_each_kind_of_tunnel_becomes_each_other_in_place(web: Director):
+    for address, shown in (("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]")):
+        for kind, checksum in (*KINDS, *reversed(KINDS)):
+            port = {"tunnel_port": 6080 if kind == "gue" else 0}
+            tunnel = {"tunnel_type": kind, "tunnel_checksum": checksum, **port}
+            web.interpreter.run("ipvs_dest", {"service": WEB, "address": address, "forwarding": "tunnel", **tunnel})
+            assert f"{shown}:80 -i -w 1 {KINDS[kind, checksum]}" in dests()
+
+
 @pytest.mark.parametrize("service", [{"fwmark": 7}, {"fwmark": 7, "family": "ipv6"}, {**WEB, "protocol": "udp"}])
 def test_dests_of_other_services(director: Director, service: dict[str, Any]):
     address = "fd00::1" if service.get("family") == "ipv6" else "10.0.0.1"

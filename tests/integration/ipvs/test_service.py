@@ -67,8 +67,20 @@ def test_scheduler_flags_by_name(director: Director):
     assert saved() == ["-A -t 192.0.2.10:80 -s sh -b sh-fallback,sh-port"]
     director.service(**WEB, scheduler="mh", scheduler_flags=["mh-port"])
     assert saved() == ["-A -t 192.0.2.10:80 -s mh -b mh-port"]
+    director.service(**WEB, scheduler_flags=["mh-fallback"])
+    assert saved() == ["-A -t 192.0.2.10:80 -s mh -b mh-fallback"]
     director.service(**WEB, scheduler_flags=[])
     assert saved() == ["-A -t 192.0.2.10:80 -s mh"]
+
+
+def test_scheduler_flags_by_their_bits(director: Director):
+    for flags in (["flag-1"], ["flag-3", "flag-2"], ["flag-1", "flag-2", "flag-3"]):
+        director.service(**WEB, scheduler="rr", scheduler_flags=flags)
+        assert saved() == [f"-A -t 192.0.2.10:80 -s rr -b {','.join(sorted(flags))}"]
+    # A scheduler's own names and the bits are the same.
+    director.service(**WEB, scheduler="sh", scheduler_flags=["flag-2"])
+    assert saved() == ["-A -t 192.0.2.10:80 -s sh -b sh-port"]
+    assert director.service(**WEB, scheduler_flags=["sh-port"])["changed"] is False
 
 
 def test_persistence_engine_and_one_packet(director: Director):

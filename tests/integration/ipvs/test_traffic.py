@@ -119,6 +119,7 @@ def test_a_persistent_client_stays_with_its_server(director: Director, family: s
 
 
 SUMMED_UP = 3  # seconds
+COUNTED = ("packets_in", "packets_out", "bytes_in", "bytes_out")
 
 
 def dest_connections(director: Director, family: str) -> int:
@@ -148,6 +149,11 @@ def test_counters_and_rates_are_those_of_the_traffic(director: Director, family:
     assert int(witness[2]) == service["stats"]["connections"]
     assert int(witness[3]) == service["stats"]["packets_in"]
     assert int(witness[6]) == service["stats"]["bytes_out"]
+    rates = [service["stats"][f"{name}_per_second"] for name in ("connections", *COUNTED)]
+    assert all(rates)
+    listed = subprocess.run(["ipvsadm", "-Ln", "--rate", "--exact"], capture_output=True, text=True, check=True).stdout
+    (witness,) = [line.split() for line in listed.splitlines() if line.startswith("TCP")]
+    assert all(0 < int(word) <= 2 * rate + 1 for word, rate in zip(witness[2:], rates))  # it fades all the time
     alive.close()
     # What it returns can be given back unchanged.
     assert director.service(**service)["changed"] is False
