@@ -23,6 +23,13 @@ extends_documentation_fragment:
   - pocket.cloud.ipvs
   - pocket.cloud.ipvs.daemon
 options:
+  daemon:
+    description:
+      - Which daemon is meant. The V(master) sends connections, the V(backup) receives them.
+      - V(both) is one of each, with the same settings, for directors that share the work.
+    type: str
+    choices: [master, backup, both]
+    required: true
   state:
     description:
       - V(present) makes sure that the daemon runs with what is stated.
@@ -48,6 +55,12 @@ EXAMPLES = r"""
         daemon: "{{ 'master' if inventory_hostname == groups['directors'][0] else 'backup' }}"
         interface: eth1
         sync_id: 7
+
+    - name: Let directors that are all active know the connections of each other
+      pocket.cloud.ipvs_sync_daemon:
+        daemon: both
+        interface: eth1
+        group: ff02::81
 """
 
 RETURN = r"""
@@ -55,9 +68,16 @@ daemon:
   description:
     - The daemon as it runs after the task, in check mode as it would run. Null where it does not run.
     - In check mode C(sync_maxlen) may be null, for the kernel derives it from the interface.
-  returned: success
+  returned: unless O(daemon=both)
   type: dict
   sample: {daemon: master, interface: eth1, sync_id: 7, sync_maxlen: 1472, group: 224.0.0.81, port: 8848, ttl: 1}
+daemons:
+  description: Those of the meant daemons that run after the task, in check mode those that would run.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {daemon: master, interface: eth1, sync_id: 7, sync_maxlen: 1472, group: 224.0.0.81, port: 8848, ttl: 1}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -69,7 +89,8 @@ from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 def main() -> None:
     """Carry out the module."""
-    spec = {**IPVS_DAEMON, **IPVS_NAMESPACE, **IPVS_STATE}
+    daemon = {"daemon": {"type": "str", "choices": ["master", "backup", "both"], "required": True}}
+    spec = {**IPVS_DAEMON, **IPVS_NAMESPACE, **IPVS_STATE, **daemon}
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), DaemonTask)
 
 

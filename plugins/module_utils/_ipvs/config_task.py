@@ -15,7 +15,7 @@ from .._plan import Operation, Plan
 from .._runner import Task
 from . import netlink
 from .backend import Backend, Connect, exclusive
-from .daemon import Daemon, daemon_plan, daemon_shortfall, parse_daemon
+from .daemon import BOTH, KINDS, Daemon, daemon_plan, daemon_shortfall, parse_daemon
 from .declaration import parse_key
 from .declarations import Declaration
 from .model import ServiceKey, Table
@@ -77,10 +77,11 @@ class _KernelTask:
 
 
 class DaemonTask(_KernelTask, Task[list[Daemon]]):
-    """One sync daemon: module ipvs_sync_daemon."""
+    """One sync daemon, or both kinds with the same settings: module ipvs_sync_daemon."""
 
     def __init__(self, params: Params, connect: Connect = netlink.connect) -> None:
-        self._wanted = parse_daemon(params)
+        kinds = KINDS if params["daemon"] == BOTH else (params["daemon"],)
+        self._wanted = [parse_daemon({**params, "daemon": kind}) for kind in kinds]
         self._present = params["state"] == "present"
         super().__init__(params, connect)
 
@@ -88,7 +89,8 @@ class DaemonTask(_KernelTask, Task[list[Daemon]]):
         return self.kernel().daemons()
 
     def plan(self, current: list[Daemon]) -> Plan:
-        wanted, absent = ([self._wanted], []) if self._present else ([], [self._wanted.daemon])
+        wanted = self._wanted if self._present else []
+        absent = [] if self._present else [one.daemon for one in self._wanted]
         return Plan(tuple(daemon_plan(current, wanted, absent)))
 
     def apply(self, plan: Plan) -> None:
@@ -106,13 +108,16 @@ class DaemonTask(_KernelTask, Task[list[Daemon]]):
 
     def result(self, plan: Plan, state: list[Daemon], applied: bool) -> dict[str, Any]:
         running = {one.daemon: one for one in state}
-        now = running.get(self._wanted.daemon)
-        if not applied:
-            now = self._wanted.over(now) if self._present else None
-        shown = now.content() if now else None
-        if shown is not None and not applied:
-            shown.setdefault("sync_maxlen", None)  # only the kernel knows, from the interface's MTU
-        return {"daemon": {"daemon": now.daemon, **(shown or {})} if now else None}
+        found = []
+        for wanted in self._wanted:
+            now = running.get(wanted.daemon)
+            if not applied:
+                now = wanted.over(now) if self._present else None
+            if now is not None:
+                # unknown is only what the kernel will take from the interface's MTU
+                found.append({**dict.fromkeys(["daemon", "interface", "sync_id", "sync_maxlen"]), **now.content()})
+        one = {"daemon": found[0] if found else None} if len(self._wanted) == 1 else {}
+        return {**one, "daemons": found}
 
 
 class ZeroTask(_KernelTask, Task[Table]):

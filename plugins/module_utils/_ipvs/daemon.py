@@ -17,9 +17,10 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation
 
-__all__ = ["KINDS", "Daemon", "DaemonWrite", "daemon_plan", "daemon_shortfall", "parse_daemon"]
+__all__ = ["BOTH", "KINDS", "Daemon", "DaemonWrite", "daemon_plan", "daemon_shortfall", "parse_daemon"]
 
 KINDS = ("master", "backup")
+BOTH = "both"
 _DEFAULTS: dict[str, Any] = {"sync_id": 0, "group": "224.0.0.81", "port": 8848, "ttl": 1}
 MIN_BACKUP_MAXLEN = 1024
 

@@ -183,6 +183,16 @@ def test_each_option_of_a_sync_daemon(director: Director, links: None):
     assert daemons() == []
 
 
+def test_both_sync_daemons_at_once(director: Director, links: None):
+    director.run("ipvs_sync_daemon", daemon="both", interface="wire0", sync_maxlen=1400, group="ff02::81")
+    options = "(mcast=wire0, syncid=0, maxlen=1400, group=ff02::81, port=8848, ttl=1)"
+    assert sorted(daemons()) == [f"backup sync daemon {options}", f"master sync daemon {options}"]
+    director.run("ipvs_sync_daemon", daemon="both", sync_id=4)
+    assert all("syncid=4," in line for line in daemons())
+    director.run("ipvs_sync_daemon", daemon="both", state="absent")
+    assert daemons() == []
+
+
 def test_without_a_length_the_kernel_takes_what_fits(director: Director, links: None):
     started = director.interpreter.run("ipvs_sync_daemon", {"daemon": "master", "interface": "wire0"})
     assert started["daemon"]["sync_maxlen"] == 1472

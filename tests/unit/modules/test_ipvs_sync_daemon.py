@@ -87,6 +87,19 @@ def test_check_mode_cannot_write(kernel: MemoryKernel):
         )
 
 
+def test_both_are_started_changed_and_stopped_together(daemon, refused, kernel: MemoryKernel):
+    started = daemon("both", interface="eth0", sync_maxlen=1400)
+    assert "daemon" not in started
+    assert [one["daemon"] for one in started["daemons"]] == ["master", "backup"]
+    daemon("backup", sync_id=3)
+    assert {kind: one.sync_id for kind, one in kernel.running.items()} == {"master": 0, "backup": 3}
+    changed = daemon("both", sync_id=3)
+    assert changed["diff"]["after"].count("sync_id: 3") == 1
+    assert daemon("both", state="absent")["daemons"] == []
+    assert kernel.running == {}
+    assert "sync_maxlen of the backup daemon is 1000" in refused("both", interface="eth0", sync_maxlen=1000)
+
+
 @pytest.mark.parametrize("stated", [{"group": "ff02::81"}, {"interface": "eth1"}])
 def test_a_size_that_nobody_stated_may_shrink_to_what_fits(daemon, kernel: MemoryKernel, stated):
     daemon(interface="eth0", sync_maxlen=1472)
