@@ -10,7 +10,7 @@ is not called. This is also the only place that calls C(fail_json).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["InfoTask", "Task", "run"]
 
 State = TypeVar("State")
+
+SHOWN = 100
+"""Items of a list that a module returns among its arguments."""
 
 
 class Task(ABC, Generic[State]):
@@ -88,8 +91,17 @@ def run(module: AnsibleModule, make_task: Callable[[dict[str, Any]], Task[Any]])
         results = _course(make_task(module.params), module.check_mode, module.warn)
     except PocketError as error:
         code = {"error_code": error.code} if error.code else {}
-        module.fail_json(msg=error.message, changed=error.changed, **code, **error.results)
-    module.exit_json(**results)
+        module.fail_json(
+            msg=error.message, changed=error.changed, **code, **error.results, **_invocation(module.params)
+        )
+    module.exit_json(**results, **_invocation(module.params))
+
+
+def _invocation(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What is returned of the parameters where Ansible would copy a list of thousands, three times over."""
+    long = {name: value for name, value in params.items() if isinstance(value, list) and len(value) > SHOWN}
+    told = {name: f"a list of {len(value)} items" for name, value in long.items()}
+    return {"invocation": {"module_args": {**params, **told}}} if long else {}
 
 
 def _course(task: Task[State], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:

@@ -126,6 +126,8 @@ draining:
       persistent_connections: 0
 """
 
+import gc
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import IPVS_DRAIN, IPVS_NAMESPACE, IPVS_SERVICE
@@ -135,6 +137,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 def main() -> None:
     """Carry out the module."""
+    gc.disable()  # it would go through a large table again and again, and there is nothing to collect
     scope = {name: {"type": "list", "elements": "str"} for name in ("addresses", "ports", "fwmarks")}
     spec = {
         "services": {"type": "list", "elements": "dict", "options": IPVS_SERVICE},

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.info import TableInfoTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.tasks import BulkTask, ServiceTask
 from ansible_collections.pocket.cloud.tests.unit.ipvs_kernel import Bench, MemoryKernel, WrittenInCheckModeError
-from ansible_collections.pocket.cloud.tests.unit.support import execute
+from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
 WEB = {"address": "192.0.2.10", "port": 80, "dests": [{"address": "10.0.0.1"}, {"address": "10.0.0.2"}]}
 DNS = {"address": "192.0.2.10", "port": 53, "protocol": "udp", "dests": [{"address": "10.0.0.1"}]}
@@ -143,3 +143,13 @@ def test_others_services_stay(table, kernel: MemoryKernel):
     table(WEB, purge=True, scope=OURS)
     table(purge=True, scope=OURS)
     assert {str(key) for key in kernel.table} == {"tcp 198.51.100.9:1"}
+
+
+def test_a_long_list_is_not_returned_among_the_arguments(kernel: MemoryKernel):
+    task = partial(BulkTask, connect=kernel.connect)
+    many = [{"address": f"192.0.2.{number}", "port": 80} for number in range(1, 102)]
+    assert "invocation" not in execute(task, {"services": many[:100], "purge": False})
+    told = execute(task, {"services": many, "purge": False})["invocation"]["module_args"]
+    assert told == {"services": "a list of 101 items", "purge": False}
+    bad = refusal(task, {"services": [*many, {"port": 0}]})
+    assert bad["invocation"]["module_args"] == {"services": "a list of 102 items"}
