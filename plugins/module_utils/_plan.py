@@ -6,12 +6,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["Operation", "Plan", "to_yaml"]
+__all__ = ["Operation", "Plan", "WhenPrinted", "to_yaml"]
+
+
+class WhenPrinted(Mapping[str, Any]):
+    """A printable state that is worked out when it is printed, which those of large plans seldom are."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make())
+
+    def __len__(self) -> int:
+        return len(self._make())
 
 
 @dataclass(frozen=True)
@@ -56,11 +74,11 @@ class Plan:
         seen: set[str] = set()
         for operation in self.operations:
             if operation.subject not in seen and operation.before is not None:
-                before[operation.subject] = operation.before
+                before[operation.subject] = dict(operation.before)
             seen.add(operation.subject)
             after.pop(operation.subject, None)
             if operation.after is not None:
-                after[operation.subject] = operation.after
+                after[operation.subject] = dict(operation.after)
         return {"before": _document(before), "after": _document(after)}
 
 

@@ -27,6 +27,9 @@ State = TypeVar("State")
 SHOWN = 100
 """Items of a list that a module returns among its arguments."""
 
+PRINTED = 1000
+"""Operations that a module returns a diff of though nobody asked for one."""
+
 
 class Task(ABC, Generic[State]):
     """One module call. Its constructor validates the whole request and raises PocketError before anything is read."""
@@ -88,7 +91,7 @@ class InfoTask(Task[State]):
 def run(module: AnsibleModule, make_task: Callable[[dict[str, Any]], Task[Any]]) -> NoReturn:
     """Carry out the task that `make_task` makes of the module's parameters, and exit."""
     try:
-        results = _course(make_task(module.params), module.check_mode, module.warn)
+        results = _course(make_task(module.params), module)
     except PocketError as error:
         code = {"error_code": error.code} if error.code else {}
         module.fail_json(
@@ -104,12 +107,13 @@ def _invocation(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"invocation": {"module_args": {**params, **told}}} if long else {}
 
 
-def _course(task: Task[State], check_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
+def _course(task: Task[State], module: AnsibleModule) -> dict[str, Any]:
+    check_mode = module.check_mode
     with task.undisturbed() if check_mode else task.exclusive():
         state = task.read()
         plan = task.plan(state)
         for warning in task.warnings(plan, state):
-            warn(warning)
+            module.warn(warning)
         applied = plan.changed and not check_mode
         if applied:
             task.apply(plan)
@@ -117,4 +121,10 @@ def _course(task: Task[State], check_mode: bool, warn: Callable[[str], None]) ->
             task.verify(plan, state)
     if not check_mode:
         state = task.settle(plan, state)
-    return {"changed": plan.changed, "diff": plan.diff(), **task.result(plan, state, applied)}
+    return {"changed": plan.changed, **_diff(plan, module), **task.result(plan, state, applied)}
+
+
+def _diff(plan: Plan, module: AnsibleModule) -> dict[str, Any]:
+    """What is printed of the plan; where it would be long, only if it is going to be shown."""
+    wanted = len(plan) <= PRINTED or getattr(module, "_diff", True)
+    return {"diff": plan.diff()} if wanted else {}

@@ -91,6 +91,7 @@ def main() -> None:
         one = services(1)[0]
         pack(directory, "service", "pocket.cloud.ipvs_service", one)
         pack(directory, "floor", "imports_pyroute2", {})
+        pack(directory, "nothing", "ansible.builtin.ping", {})
         (directory / "table.ipvsadm").write_text(write_ipvsadm(services(1000)))
         print("running them in the test kernel ...", flush=True)
         inside = str(Path(__file__).with_name("ipvs_inside.py"))

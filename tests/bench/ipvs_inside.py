@@ -74,13 +74,14 @@ def report(what: str, ours: list[float], theirs: list[float], target: float) -> 
 
 
 def against_ipvsadm() -> None:
-    apply, restore, again, save = [], [], [], []
+    apply, restore, again, save, nothing = [], [], [], [], []
     bare_apply, bare_again = [], []
     unpacked("table")  # compiles the imports
     for _repeat in range(REPEATS):
         clear()
         restore.append(measure("ipvsadm", "-R", given=str(DIRECTORY / "table.ipvsadm")).seconds)
         clear()
+        nothing.append(module("nothing").seconds)
         done = module("table")
         assert writes(done) == 6000
         apply.append(done.seconds)
@@ -95,6 +96,7 @@ def against_ipvsadm() -> None:
     report("  without Ansible's packing of the module", bare_apply, restore, 0.5)
     report("the same again (no write), beside ipvsadm -Sn", again, save, 1.5)
     report("  without Ansible's packing of the module", bare_again, save, 1.5)
+    print(f"{'  of which any module takes that does nothing (ping)':52} {median(nothing):7.2f} s")
 
 
 def ten_weights() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._errors import PocketError
-from .._plan import Operation, Plan
+from .._plan import Operation, Plan, WhenPrinted
 from .checks import check_dest, check_service
 from .model import (
     DEST_SETTINGS,
@@ -103,10 +103,10 @@ def _service_operations(wanted: Wanted, present: VirtualService | None, drains: 
     changes = [] if present is None else different(SERVICE_SETTINGS, present.service, target)
     if present is None:
         check_service(target)
-        yield Operation("create", str(key), None, target.settings(), Write("create", target))
+        yield Operation("create", str(key), None, WhenPrinted(target.settings), Write("create", target))
     elif changes:
         check_service(target)
-        yield _edit(str(key), present.service.settings(), target.settings(), Write("edit", target))
+        yield _edit(str(key), present.service, target, Write("edit", target))
     dests = present.dests if present else {}
     for dest in wanted.dests:
         yield from _dest_operations(target, dest, dests.get(dest.key))
@@ -117,14 +117,14 @@ def _service_operations(wanted: Wanted, present: VirtualService | None, drains: 
         if drains(key):
             yield from _drain(target, dest)
         write = Write("delete", target, dest, drained=drains(key))
-        yield Operation("delete", _name(key, dest.key), dest.settings(), None, write)
+        yield Operation("delete", _name(key, dest.key), WhenPrinted(dest.settings), None, write)
 
 
 def _drain(service: Service, dest: Dest) -> Iterator[Operation]:
     """No new connections. Its deletion follows; one without, whose service is deleted, is shown as gone, too."""
     if dest.weight:
         write = Write("edit", service, replace(dest, weight=0))
-        yield Operation("drain", _name(service.key, dest.key), dest.settings(), None, write)
+        yield Operation("drain", _name(service.key, dest.key), WhenPrinted(dest.settings), None, write)
 
 
 def _dest_operations(service: Service, wanted: Dest, present: Dest | None) -> Iterator[Operation]:
@@ -132,11 +132,11 @@ def _dest_operations(service: Service, wanted: Dest, present: Dest | None) -> It
     if present is None:
         _check_dest(service.key, target)
         name = _name(service.key, target.key)
-        yield Operation("create", name, None, target.settings(), Write("create", service, target))
+        yield Operation("create", name, None, WhenPrinted(target.settings), Write("create", service, target))
     elif different(DEST_SETTINGS, present, target):
         _check_dest(service.key, target)
         name = _name(service.key, target.key)
-        yield _edit(name, present.settings(), target.settings(), Write("edit", service, target))
+        yield _edit(name, present, target, Write("edit", service, target))
 
 
 def _check_dest(service: ServiceKey, dest: Dest) -> None:
@@ -146,20 +146,22 @@ def _check_dest(service: ServiceKey, dest: Dest) -> None:
         raise PocketError(f"{service}: {error.message}") from None
 
 
-def _edit(subject: str, before: dict[str, Any], after: dict[str, Any], write: Write) -> Operation:
-    return Operation("edit", subject, before, after, write)
+def _edit(subject: str, before: Service | Dest, after: Service | Dest, write: Write) -> Operation:
+    return Operation("edit", subject, WhenPrinted(before.settings), WhenPrinted(after.settings), write)
 
 
 def _deletion(present: VirtualService, drains: Drains) -> Iterator[Operation]:
     service = present.service
-    before = service.settings()
     dests = _sorted(present.dests.values())
-    if dests:
-        before["dests"] = [declared(dest) for dest in dests]
+
+    def before() -> dict[str, Any]:
+        return {**service.settings(), **({"dests": [declared(dest) for dest in dests]} if dests else {})}
+
     drained = bool(dests) and drains(service.key)
     for dest in dests if drained else ():
         yield from _drain(service, dest)
-    yield Operation("delete", str(service.key), before, None, Write("delete", service, drained=drained))
+    write = Write("delete", service, drained=drained)
+    yield Operation("delete", str(service.key), WhenPrinted(before), None, write)
 
 
 def _sorted(dests: Iterable[Dest]) -> list[Dest]:

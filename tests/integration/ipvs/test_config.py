@@ -118,6 +118,7 @@ def test_every_module_works_in_another_namespace(director: Director, blue: str):
     assert director.run("ipvs_zero", namespace=blue, services=[web])["zeroed"] == []
     info = director.info(namespace=blue)
     assert (len(info["services"]), len(info["daemons"]), info["timeouts"]["tcp"]) == (3, 1, 77)
+    director.run("ipvs_sync_daemon", namespace=blue, daemon="backup", state="absent")
     own = director.info()
     assert (own["services"], own["daemons"], own["timeouts"]["tcp"]) == ([], [], 900)
     # It is restored there, too, and a namespace that is not there keeps nothing else from boot.
@@ -200,10 +201,11 @@ def test_without_a_length_the_kernel_takes_what_fits(director: Director, links: 
 
 
 def test_what_nobody_stated_shrinks_to_what_fits(director: Director, links: None):
-    for group, fits in (("224.0.0.81", 1472), ("ff02::81", 1452)):
-        params = {"daemon": "master", "interface": "wire0", "group": group}
+    said("ip", "link", "set", "wire0", "mtu", "9000")
+    for interface, fits in (("wire0", 8972), ("wire1", 1472)):
+        params = {"daemon": "backup", "interface": interface}
         started = director.interpreter.run("ipvs_sync_daemon", params)
-        assert (started["daemon"]["group"], started["daemon"]["sync_maxlen"]) == (group, fits)
+        assert (started["daemon"]["interface"], started["daemon"]["sync_maxlen"]) == (interface, fits)
         assert director.interpreter.run("ipvs_sync_daemon", params)["changed"] is False
 
 
