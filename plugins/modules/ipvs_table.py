@@ -19,6 +19,7 @@ description:
     flushed. What is not stated stays as it is.
   - All of the request is checked before the first write. One that is wrong is named by its place in the list.
   - What was set is read back from the kernel; a value that the kernel did not keep fails the task.
+  - Of more than 1000 changes the diff is returned in diff mode only.
   - It takes the C(services) that M(pocket.cloud.ipvs_info) returns.
 extends_documentation_fragment:
   - pocket.cloud.attributes

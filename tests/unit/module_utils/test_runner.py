@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
-from ansible_collections.pocket.cloud.plugins.module_utils._plan import Operation, Plan
-from ansible_collections.pocket.cloud.plugins.module_utils._runner import InfoTask, Task
-from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
+from ansible_collections.pocket.cloud.plugins.module_utils._plan import Operation, Plan, WhenPrinted
+from ansible_collections.pocket.cloud.plugins.module_utils._runner import InfoTask, Task, run
+from ansible_collections.pocket.cloud.tests.unit.support import Exited, Module, execute, refusal
 
 
 class Lamp(Task[dict]):
@@ -95,3 +95,28 @@ def test_an_information_module_never_changes():
             return {"answer": state}
 
     assert execute(lambda params: Answer(), {}) == {"changed": False, "diff": {"before": "", "after": ""}, "answer": 42}
+
+
+class Street(Lamp):
+    """Sets as many lamps as it is told."""
+
+    def plan(self, current: dict) -> Plan:
+        return Plan(
+            tuple(
+                Operation("edit", f"lamp {number}", {"lit": False}, WhenPrinted(lambda: {"lit": True}))
+                for number in range(self.lamp["count"])
+            )
+        )
+
+
+@pytest.mark.parametrize(("count", "shown", "printed"), [(1000, False, True), (1001, False, False), (1001, True, True)])
+def test_a_long_diff_is_made_where_somebody_reads_it(params, count: int, shown: bool, printed: bool):
+    params["lamp"]["count"] = count
+    module = Module(params, check_mode=True)
+    module._diff = shown  # type: ignore[attr-defined]
+    with pytest.raises(Exited) as exited:
+        run(module, Street)  # type: ignore[arg-type]
+    assert exited.value.results["changed"] is True
+    assert ("diff" in exited.value.results) is printed
+    if printed:
+        assert exited.value.results["diff"]["after"].count("lit: true") == count
