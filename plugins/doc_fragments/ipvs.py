@@ -318,7 +318,8 @@ notes:
             "Lets connections end before a dest or a service is removed. Its weight is set to 0, so that it takes no "
             "new connections; when its active, inactive and persistent connections are gone, it is removed.",
             "Without it what is to be removed is removed at once, and its connections break.",
-            "A drain that was interrupted goes on with the next run.",
+            "A drain that was interrupted goes on with the next run. A dest that is to stay after all needs its weight "
+            "stated, for what is not stated stays as it is, and that is 0 by then.",
             options=_DRAIN_OPTIONS,
         )
     )

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["PocketError"]
+__all__ = ["PocketError", "in_turn"]
 
 
 class PocketError(Exception):
@@ -25,3 +26,15 @@ class PocketError(Exception):
         self.code = code
         self.changed = changed
         self.results = results
+
+
+def in_turn(writes: Iterable[Callable[[], object]]) -> None:
+    """Make one write after the other; an error of a later one says that something was changed."""
+    done = False
+    try:
+        for write in writes:
+            write()
+            done = True
+    except PocketError as error:
+        error.changed = error.changed or done
+        raise

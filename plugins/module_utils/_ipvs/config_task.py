@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from .._plan import Operation, Plan
 from .._runner import Task
 from . import netlink
@@ -94,8 +95,7 @@ class DaemonTask(_KernelTask, Task[list[Daemon]]):
         return Plan(tuple(daemon_plan(current, wanted, absent)))
 
     def apply(self, plan: Plan) -> None:
-        for operation in plan:
-            self.kernel().write_daemon(operation.payload)
+        in_turn(partial(self.kernel().write_daemon, operation.payload) for operation in plan)
 
     def verify(self, plan: Plan, after: list[Daemon]) -> None:
         missed = daemon_shortfall(after, [one.payload for one in plan])

@@ -9,11 +9,13 @@ The same plan serves the module ipvs_restore and the director's boot. It only ev
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
 from typing import Optional, Protocol
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from .._plan import Operation, Plan
 from .addresses import Address, HostAddresses
 from .backend import Backend
@@ -222,22 +224,24 @@ class Host:
             self.kernel()
 
     def apply(self, plan: Plan) -> None:
-        """Write the operations on services and addresses."""
+        """Write the operations on services, addresses, settings and daemons, in the plan's order."""
         self.check(plan)
-        services: list[Operation] = []
-        for operation in plan:
-            write = operation.payload
-            if isinstance(write, Write):
-                services.append(operation)
-                continue
-            self._write_services(services)
-            if isinstance(write, AddressWrite):
-                self._write_address(write)
-            elif isinstance(write, SettingsWrite):
-                self.kernel().write_settings(write)
-            elif isinstance(write, DaemonWrite):
-                self.kernel().write_daemon(write)
-        self._write_services(services)
+        in_turn(self._writes(plan))
+
+    def _writes(self, plan: Plan) -> Iterator[Callable[[], None]]:
+        for of_services, operations in groupby(plan, key=lambda one: isinstance(one.payload, Write)):
+            if of_services:
+                yield partial(self.kernel().apply, Plan(tuple(operations)))
+            else:
+                yield from (partial(self._write, one.payload) for one in operations)
+
+    def _write(self, write: AddressWrite | SettingsWrite | DaemonWrite) -> None:
+        if isinstance(write, AddressWrite):
+            self._write_address(write)
+        elif isinstance(write, SettingsWrite):
+            self.kernel().write_settings(write)
+        else:
+            self.kernel().write_daemon(write)
 
     def verify(self, plan: Plan, after: Present) -> list[str]:
         """What was written and is not so."""
@@ -249,11 +253,6 @@ class Host:
         payloads = [one.payload for one in plan]
         missed += unkept(after.settings or Settings(), [one for one in payloads if isinstance(one, SettingsWrite)])
         return missed + daemon_shortfall(after.daemons, [one for one in payloads if isinstance(one, DaemonWrite)])
-
-    def _write_services(self, operations: list[Operation]) -> None:
-        if operations:
-            self.kernel().apply(Plan(tuple(operations)))
-            operations.clear()
 
     def _write_address(self, write: AddressWrite) -> None:
         # Remembered before it is added: one killed in between may forget nothing that it added.

@@ -11,9 +11,10 @@ import pkgutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from .._plan import Operation, Plan
 from .._runner import Task
 from . import restore
@@ -109,14 +110,17 @@ class RestoreTask(Task[RestoreState]):
         if self._unavailable and any(isinstance(one.payload, KERNEL_WRITES) for one in plan):
             raise self._unavailable
         files = [one for one in plan if isinstance(one.payload, FileWrite)]
+        rest = Plan(tuple(one for one in plan if not isinstance(one.payload, FileWrite)))
         # The kernel first: a run that is killed in between still finds in the old declaration what it has to remove.
-        self._host.apply(Plan(tuple(one for one in plan if not isinstance(one.payload, FileWrite))))
-        for operation in files:
-            for path, text in operation.payload.files.items():
-                if text is None:
-                    self._files.remove(path)
-                else:
-                    self._files.write(path, text)
+        first = [partial(self._host.apply, rest)] if rest.changed else []
+        in_turn([*first, *(partial(self._write, one.payload) for one in files)])
+
+    def _write(self, write: FileWrite) -> None:
+        for path, text in write.files.items():
+            if text is None:
+                self._files.remove(path)
+            else:
+                self._files.write(path, text)
 
     def verify(self, plan: Plan, after: RestoreState) -> None:
         missed = self._host.verify(plan, after.present)

@@ -20,6 +20,7 @@ from ansible_collections.pocket.cloud.tests.integration.ipvs.network import REAL
 
 SUMMED_UP = 3  # seconds; the kernel sums its counters up every two
 SYSCTLS = Path("/proc/sys/net/ipv4/vs")
+RESTORE = ("env", "PYTHONPATH=/usr/local/lib/pocket-cloud", "/usr/bin/python3", "-m", "pocket_cloud._ipvs.restore")
 
 
 def said(*command: str) -> str:
@@ -66,6 +67,15 @@ def test_sysctls(director: Director):
             assert (SYSCTLS / name).read_text().split() == str(int(value) if value is False else value).split()
     assert not Path("/etc/pocket-cloud").exists()
     assert director.info()["sysctls"]["sync_threshold"] == "4 60"
+
+
+def test_settings_come_back_at_boot(director: Director):
+    director.run("ipvs_config", timeouts={"udp": 33}, sysctls={"expire_nodest_conn": 1})
+    said("ipvsadm", "--set", "900", "120", "300")
+    (SYSCTLS / "expire_nodest_conn").write_text("0")
+    said(*RESTORE)
+    assert timeouts() == [900, 120, 33]
+    assert (SYSCTLS / "expire_nodest_conn").read_text().strip() == "1"
 
 
 def test_what_the_kernel_refuses_is_told_and_nothing_of_it_stays(director: Director):
@@ -133,9 +143,6 @@ def test_every_module_works_in_another_namespace(director: Director, blue: str):
     said("ip", "netns", "add", blue)
     assert (incomplete.returncode, "namespace is 'blue'" in incomplete.stderr) == (1, True)
     assert said("ipvsadm", "-Sn").splitlines() == ["-A -t 192.0.2.10:80 -s wlc"]
-
-
-RESTORE = ("env", "PYTHONPATH=/usr/local/lib/pocket-cloud", "/usr/bin/python3", "-m", "pocket_cloud._ipvs.restore")
 
 
 @pytest.fixture

@@ -324,6 +324,16 @@ def test_an_interface_that_is_not_there_fails_before_the_first_write(world: Worl
     assert world.files.names() == []
 
 
+def test_an_address_that_cannot_be_added_leaves_word_of_what_was_changed(world: World, monkeypatch: pytest.MonkeyPatch):
+    def refuse(address: Address) -> None:
+        raise PocketError(f"Could not add {address}: it needs root")
+
+    monkeypatch.setattr(world.addresses, "add", refuse)
+    assert refusal(world.task, {"addresses": [VIRTUAL]})["changed"] is False
+    failed = refusal(world.task, {"addresses": [VIRTUAL], "services": [WEB]})
+    assert (failed["changed"], world.services()) == (True, ["tcp 192.0.2.10:80"])
+
+
 def test_a_declaration_does_not_move_between_namespaces(world: World):
     world.run(services=[WEB], namespace="blue")
     assert "remove it there first" in world.refusal(services=[WEB])
