@@ -142,9 +142,15 @@ def _identity(options: Options) -> dict[str, Any]:
     kind = _one_of(options, _IDENTITY, "a virtual service; give -t, -u, --sctp-service or -f")
     six = {"family": "ipv6"} if "ipv6" in options else {}
     if kind == "fwmark-service":
-        return {"fwmark": number(options[kind]), "family": "ipv4", **six}
+        return {"fwmark": _mark(options[kind]), "family": "ipv4", **six}
     address, port = _numeric(options[kind])
     return {"protocol": _PROTOCOLS[kind], "address": address, "port": number(port or "0"), **six}
+
+
+def _mark(word: str) -> Any:
+    """ipvsadm prints marks from 2147483648 on as if they were negative."""
+    negative = number(word[1:]) if word.startswith("-") else None
+    return 2**32 - negative if isinstance(negative, int) and 1 <= negative <= 2**31 else number(word)
 
 
 def _numeric(word: str) -> tuple[str, str | None]:

@@ -23,6 +23,11 @@ def shown(lines: list[str]) -> list[str]:
     return sorted(FLAGS.sub("", line) for line in lines)
 
 
+def unsigned(lines: list[str]) -> list[str]:
+    """A mark from 2147483648 on is printed as if it were negative."""
+    return [re.sub(r" -f -(\d+)", lambda found: f" -f {2**32 - int(found[1])}", line) for line in lines]
+
+
 def test_any_table_becomes_any_other(director: Director):
     @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(tables)
@@ -31,6 +36,6 @@ def test_any_table_becomes_any_other(director: Director):
         director.table(*table, purge=True, scope=ALL)
         assert without_counters(director.info()["services"]) == table
         printed = [{**one, "dests": [{**dest, **THRESHOLDS} for dest in one["dests"]]} for one in table]
-        assert shown(write_ipvsadm(printed).splitlines()) == shown(saved())
+        assert shown(write_ipvsadm(printed).splitlines()) == shown(unsigned(saved()))
 
     becomes()

@@ -178,9 +178,9 @@ class Watched(Kernel):
     """Notes each message that writes; with so many lives it kills its process after as many sends of them."""
 
     def __init__(self, messages: list[int], lives: int | None = None) -> None:
-        super().__init__()
         self._messages = messages
         self._lives = lives
+        super().__init__()
 
     def _send(self, data: bytes) -> None:
         super()._send(data)
@@ -188,7 +188,7 @@ class Watched(Kernel):
         while data:
             commands.append(data[16])
             data = data[(int.from_bytes(data[:4], sys.byteorder) + 3) & ~3 :]
-        if not set(commands) <= set(WRITES):
+        if self._sequence == 1 or not set(commands) <= set(WRITES):  # first it asks for the family's number
             return
         self._messages.extend(commands)
         if self._lives is not None:

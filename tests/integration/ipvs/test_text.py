@@ -133,3 +133,11 @@ def test_ipvsadm_takes_a_flag_that_it_does_not_print(director: Director, schedul
     assert "flag-3" not in saved()[0]
     restore(write_ipvsadm(table))
     assert settings(director.info()["services"]) == table
+
+
+def test_a_mark_that_ipvsadm_prints_as_negative(director: Director):
+    table = [director.service(fwmark=mark)["service"] for mark in (2**31 - 1, 2**31, 2**32 - 1)]
+    assert [line.split()[2] for line in saved()] == ["-1", "-2147483648", "2147483647"]
+    assert read_ipvsadm("\n".join(saved())) == table
+    restore(write_ipvsadm(table))
+    assert settings(director.info()["services"]) == table

@@ -46,6 +46,8 @@ def test_a_service_has_the_defaults_of_ipvsadm_and_the_form_of_ipvs_info():
         ("-f 7", {"fwmark": 7, "family": "ipv4"}),
         ("--fwmark-service 4294967295 --ipv6", {"fwmark": 2**32 - 1, "family": "ipv6"}),
         ("-6 -f7", {"fwmark": 7, "family": "ipv6"}),
+        ("-f -1", {"fwmark": 2**32 - 1}),
+        ("-f -2147483648 -6", {"fwmark": 2**31, "family": "ipv6"}),
     ],
 )
 def test_identities(text: str, identity: dict[str, Any]):
@@ -137,6 +139,8 @@ def test_services_are_sorted_as_ipvs_info_sorts_them():
         ("\n-A -t 192.0.2.300:80", ["line 2", "192.0.2.300:80"]),
         ("-D -t 192.0.2.10:80", ["line 1", "'-D'", "ipvsadm -Sn"]),
         ("-C", ["line 1", "'-C'"]),
+        ("-A -f -2147483649", ["line 1", "fwmark is '-2147483649'"]),
+        ("-A -f -0", ["line 1", "fwmark is '-0'"]),
         ("-A", ["line 1", "lacks a virtual service", "-f"]),
         ("-A -E -t 192.0.2.10:80", ["line 1", "-A and -E"]),
         ("-t 192.0.2.10:80", ["line 1", "lacks a command"]),
