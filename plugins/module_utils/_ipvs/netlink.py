@@ -60,6 +60,7 @@ class Kernel:
         with inside(namespace):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         self._socket.bind((0, 0))
+        self._socket.setblocking(False)  # the kernel has answered when a send returns
         self._sequence = 0
         try:
             self._family = self._find_family()
@@ -141,7 +142,9 @@ class Kernel:
             self._require_interface(write.start.interface or "")
         if write.stop is not None:
             body = wire.encode_daemon(write.stop, identity_only=True)
-            self._order(wire.Command.DEL_DAEMON, body, f"stop the {write.stop.daemon} sync daemon")
+            attempt = f"stop the {write.stop.daemon} sync daemon"
+            # EINTR comes from one that is stopped before it has run at all; stopped it is.
+            self._order(wire.Command.DEL_DAEMON, body, attempt, fine=errno.EINTR)
         if write.start is not None:
             attempt = f"start the {write.start.daemon} sync daemon"
             try:
@@ -217,12 +220,14 @@ class Kernel:
                 raise PocketError(f"Could not {attempt}: {_reason(reply.error)}")
         return iter(found)
 
-    def _order(self, command: int, body: bytes, attempt: str, reasons: Mapping[int, str] | None = None) -> None:
-        """One write that is no part of a plan for the table."""
+    def _order(
+        self, command: int, body: bytes, attempt: str, reasons: Mapping[int, str] | None = None, fine: int = 0
+    ) -> None:
+        """One write that is no part of a plan for the table; the errno `fine` is none."""
         sequence = self._next()
         self._send(wire.message(self._family, command, body, wire.ACK, sequence))
         code = self._answers({sequence})[sequence]
-        if code:
+        if code not in (0, fine):
             raise PocketError(f"Could not {attempt}: {(reasons or {}).get(code) or _reason(code)}")
 
     def _require_interface(self, name: str) -> None:
@@ -234,7 +239,10 @@ class Kernel:
     def _answers(self, pending: set[int]) -> dict[int, int]:
         found: dict[int, int] = {}
         while pending - found.keys():
-            for reply in wire.replies(self._socket.recv(RECEIVE)):
+            data = self._recv()
+            if not data:
+                return {**dict.fromkeys(pending, errno.EINTR), **found}
+            for reply in wire.replies(data):
                 if reply.error is not None and reply.sequence in pending:
                     found[reply.sequence] = reply.error
         return found
@@ -242,11 +250,22 @@ class Kernel:
     def _receive(self, sequence: int) -> Iterator[wire.Reply]:
         """The replies to one request, the one that ends it included."""
         while True:
-            for reply in wire.replies(self._socket.recv(RECEIVE)):
+            data = self._recv()
+            if not data:
+                yield wire.Reply(wire.NLMSG_ERROR, sequence, errno.EINTR, b"")
+                return
+            for reply in wire.replies(data):
                 if reply.sequence == sequence:
                     yield reply
                     if reply.error is not None:
                         return
+
+    def _recv(self) -> bytes:
+        """What the kernel has to say; nothing where it says no more: it sends all errors but EINTR (af_netlink.c)."""
+        try:
+            return self._socket.recv(RECEIVE)
+        except BlockingIOError:
+            return b""
 
     def _send(self, data: bytes) -> None:
         self._socket.sendto(data, (0, 0))

@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs import modules, namespaces, wire
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.config_task import ConfigTask, DaemonTask, ZeroTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.daemon import Daemon, DaemonWrite
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.declaration import parse_wanted
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.info import TableInfoTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ipvs.model import ServiceKey
@@ -43,13 +44,15 @@ class ScriptedSocket:
             length, _type, _flags, sequence, _port = struct.unpack_from("=IHHII", data)
             commands.append(data[16])
             code = self._answer(data[16])
-            self._pending += struct.pack("=IHHIIi", 36, wire.NLMSG_ERROR, 0, sequence, 0, -code) + bytes(16)
+            if code != errno.EINTR:  # the only one that the kernel does not send
+                self._pending += struct.pack("=IHHIIi", 36, wire.NLMSG_ERROR, 0, sequence, 0, -code) + bytes(16)
             data = data[(length + 3) & ~3 :]
         self.sends.append(commands)
 
     def recv(self, size: int) -> bytes:
         data, self._pending = self._pending, b""
-        assert data, "nothing more will come"
+        if not data:
+            raise BlockingIOError
         return data
 
 
@@ -182,3 +185,14 @@ def test_a_dest_of_another_family_beside_a_sync_daemon_is_told():
     plan = make_plan({}, [parse_wanted({**WEB, "dests": [dest]})])
     with pytest.raises(PocketError, match="while a sync daemon runs"):
         kernel(lambda command: errno.EINVAL if command == 5 else 0).apply(plan)
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for():
+    silent = kernel(lambda command: errno.EINTR if command in (2, 4, 10) else 0)
+    running = Daemon("master", "lo", 1, 1400, "224.0.0.81", 8848, 1)
+    silent.write_daemon(DaemonWrite(running, None))  # stopped before it had run, which is stopped
+    with pytest.raises(PocketError, match="EINTR"):
+        silent.read([KEY])
+    current = outcome({}, make_plan({}, [parse_wanted(WEB)]))
+    with pytest.raises(PocketError, match=r"Could not edit the virtual service .* the kernel answered EINTR"):
+        silent.apply(make_plan(current, [parse_wanted({**WEB, "scheduler": "rr"})]))
