@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,9 @@ FEW = 16
 
 RECEIVE = 1 << 16
 """Bytes; the kernel fills at most half of it with one part of a dump."""
+
+SILENCE = 3
+"""Seconds. The kernel has its answer ready when a send returns, so one that is not there by then does not come."""
 
 NETLINK_GENERIC = 16
 
@@ -60,7 +64,7 @@ class Kernel:
         with inside(namespace):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         self._socket.bind((0, 0))
-        self._socket.setblocking(False)  # the kernel has answered when a send returns
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", SILENCE, 0))
         self._sequence = 0
         try:
             self._family = self._find_family()
