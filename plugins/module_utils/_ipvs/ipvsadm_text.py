@@ -110,6 +110,8 @@ def _options(words: list[str]) -> dict[str, str]:
             options[name] = _DEFAULT_PERSISTENCE
         elif waiting:
             options[name] = waiting.pop()
+        elif name == "sched-flags":  # as ipvsadm prints the flags of sh and mh that it has no names for
+            options[name] = ""
         else:
             raise PocketError(f"{_shown(name)} lacks its value; give it behind the option")
     return options
@@ -170,7 +172,7 @@ def _numeric(word: str) -> tuple[str, str | None]:
 
 
 def _settings(options: Options) -> dict[str, Any]:
-    flags = options.get("sched-flags")
+    flags = options.get("sched-flags") or None
     return {
         "scheduler": options.get("scheduler"),
         "scheduler_flags": flags.split(",") if flags is not None else None,

@@ -73,6 +73,10 @@ def test_settings(options: str, settings: dict[str, Any]):
     assert settings.items() <= service(f"{A.strip()} {options}").items()
 
 
+def test_a_flag_that_ipvsadm_has_no_name_for_is_printed_as_none():
+    assert service("-A -t 192.0.2.10:80 -s mh -b ")["scheduler_flags"] == []
+
+
 def test_settings_of_udp():
     found = service("-A -u [2001:db8::1]:5060 -p 60 -M 64 --pe sip -o")
     assert (found["persistence_engine"], found["one_packet"], found["persistence_netmask"]) == ("sip", True, "64")
