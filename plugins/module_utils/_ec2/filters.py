@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from .._errors import PocketError
@@ -21,34 +22,36 @@ __all__ = ["FILTERS", "Filters", "check_filters", "matches"]
 Filters = Mapping[str, tuple[str, ...]]
 
 # Name of the filter -> the values that an instance has for it.
-FILTERS: dict[str, Callable[[Instance], list[str]]] = {
-    "block-device-mapping.delete-on-termination": lambda instance: [
-        str(mapping["ebs"]["delete_on_termination"]).lower() for mapping in instance.mappings()
-    ],
-    "block-device-mapping.device-name": lambda instance: [one["device_name"] for one in instance.mappings()],
-    "block-device-mapping.volume-id": lambda instance: [one["ebs"]["volume_id"] for one in instance.mappings()],
-    "image-id": lambda instance: [instance.image_id],
-    "instance-id": lambda instance: [instance.instance_id],
-    "instance-state-code": lambda instance: [str(STATE_CODES[instance.state])],
-    "instance-state-name": lambda instance: [instance.state],
-    "instance-type": lambda instance: [instance.instance_type] if instance.instance_type else [],
-    "key-name": lambda instance: [instance.key_name] if instance.key_name else [],
-    "launch-index": lambda instance: [str(instance.ami_launch_index)],
-    "launch-time": lambda instance: [instance.launch_time],
-    "network": lambda instance: [interface.network for interface in instance.interfaces],
-    "ipv6-address": lambda instance: [instance.ipv6_address] if instance.ipv6_address else [],
-    "network-interface.addresses.private-ip-address": lambda instance: [
-        one.private_ip_address for one in instance.interfaces if one.private_ip_address
-    ],
-    "network-interface.ipv6-addresses.ipv6-address": lambda instance: [
-        one.ipv6_address for one in instance.interfaces if one.ipv6_address
-    ],
-    "network-interface.mac-address": lambda instance: [one.mac_address for one in instance.interfaces],
-    "private-dns-name": lambda instance: [instance.instance_id],
-    "private-ip-address": lambda instance: [instance.private_ip_address] if instance.private_ip_address else [],
-    "reservation-id": lambda instance: [instance.reservation_id],
-    "tag-key": lambda instance: list(instance.tags),
-}
+FILTERS: Mapping[str, Callable[[Instance], list[str]]] = MappingProxyType(
+    {
+        "block-device-mapping.delete-on-termination": lambda instance: [
+            str(mapping["ebs"]["delete_on_termination"]).lower() for mapping in instance.mappings()
+        ],
+        "block-device-mapping.device-name": lambda instance: [one["device_name"] for one in instance.mappings()],
+        "block-device-mapping.volume-id": lambda instance: [one["ebs"]["volume_id"] for one in instance.mappings()],
+        "image-id": lambda instance: [instance.image_id],
+        "instance-id": lambda instance: [instance.instance_id],
+        "instance-state-code": lambda instance: [str(STATE_CODES[instance.state])],
+        "instance-state-name": lambda instance: [instance.state],
+        "instance-type": lambda instance: [instance.instance_type] if instance.instance_type else [],
+        "key-name": lambda instance: [instance.key_name] if instance.key_name else [],
+        "launch-index": lambda instance: [str(instance.ami_launch_index)],
+        "launch-time": lambda instance: [instance.launch_time],
+        "network": lambda instance: [interface.network for interface in instance.interfaces],
+        "ipv6-address": lambda instance: [instance.ipv6_address] if instance.ipv6_address else [],
+        "network-interface.addresses.private-ip-address": lambda instance: [
+            one.private_ip_address for one in instance.interfaces if one.private_ip_address
+        ],
+        "network-interface.ipv6-addresses.ipv6-address": lambda instance: [
+            one.ipv6_address for one in instance.interfaces if one.ipv6_address
+        ],
+        "network-interface.mac-address": lambda instance: [one.mac_address for one in instance.interfaces],
+        "private-dns-name": lambda instance: [instance.instance_id],
+        "private-ip-address": lambda instance: [instance.private_ip_address] if instance.private_ip_address else [],
+        "reservation-id": lambda instance: [instance.reservation_id],
+        "tag-key": lambda instance: list(instance.tags),
+    }
+)
 _TAG = "tag:"
 
 

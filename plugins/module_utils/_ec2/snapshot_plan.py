@@ -146,7 +146,7 @@ def find(request: SnapshotRequest, snapshots: Sequence[Snapshot]) -> Snapshot | 
                 code="InvalidSnapshot.NotFound",
             )
     else:
-        found = [snapshot for snapshot in complete if snapshot.name == request.name is not None]
+        found = [snapshot for snapshot in complete if snapshot.name is not None and snapshot.name == request.name]
     if len(found) > 1:
         ids = ", ".join(snapshot.snapshot_id for snapshot in found)
         raise _bad(f"name: {request.name!r} is the name of several snapshots ({ids}); state snapshot_id")

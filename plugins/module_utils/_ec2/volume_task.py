@@ -74,7 +74,8 @@ class VolumeTask(Task[Current]):
     def _check_files(self, volumes: list[Volume]) -> None:
         """Refuse a volume whose file somebody has taken away, or made lead elsewhere."""
         for volume in volumes:
-            meant = self._request.volume_id == volume.volume_id or self._request.name == volume.name is not None
+            named = volume.name is not None and volume.name == self._request.name
+            meant = named or volume.volume_id == self._request.volume_id
             if meant and volume.complete and self._request.state == "present":
                 disk_files.check_file(volume.path, volume.disk_format)
 
