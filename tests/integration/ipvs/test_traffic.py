@@ -150,10 +150,10 @@ def test_counters_and_rates_are_those_of_the_traffic(director: Director, family:
     assert int(witness[3]) == service["stats"]["packets_in"]
     assert int(witness[6]) == service["stats"]["bytes_out"]
     rates = [service["stats"][f"{name}_per_second"] for name in ("connections", *COUNTED)]
-    assert all(rates)
+    assert all(rates[1:])  # less than one connection a second is none
     listed = subprocess.run(["ipvsadm", "-Ln", "--rate", "--exact"], capture_output=True, text=True, check=True).stdout
     (witness,) = [line.split() for line in listed.splitlines() if line.startswith("TCP")]
-    assert all(0 < int(word) <= 2 * rate + 1 for word, rate in zip(witness[2:], rates))  # it fades all the time
+    assert all(int(word) <= rate for word, rate in zip(witness[2:], rates))  # they fade
     alive.close()
     # What it returns can be given back unchanged.
     assert director.service(**service)["changed"] is False
