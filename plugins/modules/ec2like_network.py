@@ -108,6 +108,11 @@ extends_documentation_fragment:
   - pocket.cloud.attributes.changes
   - pocket.cloud.ec2like
   - pocket.cloud.ec2like.libvirt
+notes:
+  - Addresses of instances are reserved in the network's definition. Its running DHCP server reads them from files in a
+    directory beside libvirt's own, C(/var/lib/libvirt/dnsmasq/*.pocket), by options of dnsmasq's in the definition; for
+    when libvirt itself changes the reservations of a running network, it takes all of its firewall rules away for a
+    moment.
 seealso:
   - module: pocket.cloud.ec2like_instance
 """
