@@ -110,7 +110,7 @@ class NetworkCalls(Connection):
             found = self._network(network)
             served = found.serves_dhcp6 if host.address.version == 6 else not found.bare
             if served and host not in found.hosts:
-                self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, host)
+                self._update_hosts(network, found, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, host)
 
     def release(self, name: str, host: Host) -> None:
         """Take the reservation of the MAC address back; done already is well, and so is a network that is gone."""
@@ -128,7 +128,7 @@ class NetworkCalls(Connection):
                 self._end_leases(network, about.live_bridge, about.interface.ip, host.mac_address)
             for found in about.hosts:
                 if found.mac_address == host.mac_address:
-                    self._update_hosts(network, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, found)
+                    self._update_hosts(network, about, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, found)
 
     def _end_leases(self, network: Any, bridge: str, server: ipaddress.IPv4Address, mac: str) -> None:
         """End the IPv4 leases of a machine that is off, so that its addresses are free for others."""
@@ -143,10 +143,10 @@ class NetworkCalls(Connection):
                 told.add(address)
             time.sleep(_LEASE_INTERVAL)
 
-    def _update_hosts(self, network: Any, command: int, host: Host) -> None:
+    def _update_hosts(self, network: Any, about: Network, command: int, host: Host) -> None:
         libvirt = self._libvirt
         adds = command == libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST
-        live = network.XMLDesc() if network.isActive() else ""
+        live = network.XMLDesc() if about.active else ""
         directory = reservations.watched(live) if host.address.version == 4 else None
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
         # What the network was started with, only libvirt can take back.
@@ -155,7 +155,7 @@ class NetworkCalls(Connection):
         # The definition has it as long as dnsmasq does, so that the remains of a run that is killed are found.
         if directory and not adds:
             reservations.forget(directory, network.name(), host)
-        parent = parent_index(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE), host.address.version)
+        parent = parent_index(about.xml, host.address.version)
         network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, parent, host_xml(host), flags)
         if directory and adds:
             reservations.tell(directory, host)
