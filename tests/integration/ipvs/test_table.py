@@ -247,7 +247,7 @@ def test_killed_after_any_send_the_next_run_ends_it(director: Director):
         assert director.interpreter.run("ipvs_table", again)["changed"] is not ended
         assert saved() == wanted
     assert saved() == wanted
-    assert sends > 8
+    assert sends > 4  # a send each at least for what is added, edited, drained and deleted
 
 
 def test_a_director_may_be_one_of_its_own_servers(director: Director):
