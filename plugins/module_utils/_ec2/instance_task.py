@@ -333,6 +333,13 @@ def _verify_disks(asked: Launch | DiskChange, found: Instance, shelf: Shelf) -> 
             f"volumes: {missing.label} was asked for the instance {found.label}, but libvirt has not attached it",
             changed=True,
         )
+    for volume in volumes:
+        there = shelf.volumes.get(volume.volume_id)
+        if there is None or there.size_gib != volume.size_gib:
+            found_size = f"{there.size_gib} GiB" if there else "no such volume"
+            raise PocketError(
+                f"volumes: {volume.size_gib} GiB were asked for {volume.label}, but there is {found_size}", changed=True
+            )
     size = asked.size_gib if isinstance(asked, DiskChange) and asked.action == "grow root" else None
     if size is not None and shelf.root_sizes.get(found.instance_id) != size:
         has = shelf.root_sizes.get(found.instance_id)
