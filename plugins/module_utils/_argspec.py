@@ -145,6 +145,8 @@ EC2LIKE_INSTANCE: Spec = {
     "user_data_file": {"type": "path"},
     "user_data_parts": {"type": "list", "elements": "dict", "options": _USER_DATA_PART},
     "key_name": {"type": "str", "no_log": False},
+    "security_groups": {"type": "list", "elements": "str"},
+    "source_dest_check": {"type": "bool"},
     "network": {"type": "str"},
     "private_ip_address": {"type": "str"},
     "ipv6_address": {"type": "str"},

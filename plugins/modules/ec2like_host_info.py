@@ -93,6 +93,14 @@ host:
       returned: always
       type: str
       sample: 7.2.22
+    network_filters:
+      description:
+        - What of network filters the host can enforce. C(spoofing) is whether instances are kept from sending with
+          addresses of others, C(security_groups) whether they can be given such; C(spoofing_reason) and
+          C(security_groups_reason) say why not, empty where they can.
+      returned: always
+      type: dict
+      sample: {spoofing: true, spoofing_reason: '', security_groups: true, security_groups_reason: ''}
     store:
       description: The store's directory.
       returned: always

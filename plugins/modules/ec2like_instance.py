@@ -43,7 +43,8 @@ options:
         several values of a name any; C(*) and C(?) are wildcards, a backslash takes their meaning off.
       - Known are V(block-device-mapping.delete-on-termination), V(block-device-mapping.device-name),
         V(block-device-mapping.volume-id),
-        V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
+        V(image-id), V(instance.group-id), V(instance.group-name), V(instance-id),
+        V(instance-state-code), V(instance-state-name), V(instance-type),
         V(ipv6-address), V(key-name), V(launch-index), V(launch-time), V(network),
         V(network-interface.addresses.private-ip-address), V(network-interface.ipv6-addresses.ipv6-address),
         V(network-interface.mac-address),
@@ -203,6 +204,22 @@ options:
         their image is made for. Their guests need cloud-init.
       - Used at launch only.
     type: str
+  security_groups:
+    description:
+      - The security groups of the instances, by id or name; M(pocket.cloud.ec2like_security_group) makes them.
+        Instances that exist get them at once, running or not. An empty list takes all of them away.
+      - An instance that has any answers nobody but whom their rules allow. Without any, everybody is let in.
+      - Refused where the host cannot enforce them.
+    type: list
+    elements: str
+  source_dest_check:
+    description:
+      - Whether what leaves an instance must come from its own MAC and IP addresses. Of new instances, V(true) where the
+        host can enforce it; where it cannot, they are launched with a warning, and V(true) that is stated is refused.
+        RV(pocket.cloud.ec2like_host_info#module:host.network_filters) tells which of the two a host is.
+      - V(false) is for routers, and for real servers that answer from a virtual address, as with direct routing and
+        tunnels. Existing instances have it changed at once.
+    type: bool
   network:
     description:
       - The network of new instances, active and with an IPv4 subnet, such as M(pocket.cloud.ec2like_network) makes. Of
@@ -394,6 +411,7 @@ seealso:
   - module: pocket.cloud.ec2like_instance_info
   - module: pocket.cloud.ec2like_key
   - module: pocket.cloud.ec2like_network
+  - module: pocket.cloud.ec2like_security_group
 notes:
   - The ids and addresses of instances that check mode would launch are not known beforehand, so
     RV(instances), RV(instance_ids) and RV(changed_ids) then leave them out; the diff shows how many there are.
@@ -593,9 +611,9 @@ instances:
       description: The token of the launch it is from, if that had one.
       type: str
     security_groups:
-      description: The ids of its security groups.
+      description: Its security groups, each with C(group_id) and C(group_name).
       type: list
-      elements: str
+      elements: dict
     source_dest_check:
       description: Whether what it sends must come from its own addresses.
       type: bool

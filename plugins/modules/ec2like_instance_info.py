@@ -26,7 +26,8 @@ options:
         values of a name any; C(*) and C(?) are wildcards, a backslash takes their meaning off.
       - Known are V(block-device-mapping.delete-on-termination), V(block-device-mapping.device-name),
         V(block-device-mapping.volume-id),
-        V(image-id), V(instance-id), V(instance-state-code), V(instance-state-name), V(instance-type),
+        V(image-id), V(instance.group-id), V(instance.group-name), V(instance-id),
+        V(instance-state-code), V(instance-state-name), V(instance-type),
         V(ipv6-address), V(key-name), V(launch-index), V(launch-time), V(network),
         V(network-interface.addresses.private-ip-address), V(network-interface.ipv6-addresses.ipv6-address),
         V(network-interface.mac-address),
@@ -155,9 +156,9 @@ instances:
       description: The token of the launch it is from, if that had one.
       type: str
     security_groups:
-      description: The ids of its security groups.
+      description: Its security groups, each with C(group_id) and C(group_name).
       type: list
-      elements: str
+      elements: dict
     source_dest_check:
       description: Whether what it sends must come from its own addresses.
       type: bool

@@ -15,6 +15,7 @@ from .._plan import Operation
 from .block_devices import deleted_after, disk_changes
 from .launches import size_of
 from .model import HIBERNATED, Instance
+from .protection import protection_stated
 from .request import Current, Request
 
 __all__ = ["HIBERNATED", "Change", "changes", "left_as", "outdated"]
@@ -38,6 +39,13 @@ class Change:
     def instance_id(self) -> str:
         """The instance's id."""
         return self.after.instance_id
+
+    @property
+    def refiltered(self) -> bool:
+        """Whether its network filters change."""
+        before, after = self.before, self.after
+        groups = before.security_groups != after.security_groups
+        return groups or before.source_dest_check != after.source_dest_check
 
     @property
     def resized(self) -> bool:
@@ -66,6 +74,7 @@ def _described(instance: Instance, request: Request, current: Current) -> Instan
     ):
         if getattr(template, option) is not None:
             stated[name] = getattr(template, option)
+    stated.update(protection_stated(current, template))
     return replace(instance, **stated)
 
 

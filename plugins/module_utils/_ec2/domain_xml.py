@@ -87,8 +87,9 @@ def _metadata(instance: Instance, namespace: str) -> Element:
     add_interfaces(root, namespace, instance.interfaces)
     for key, value in sorted(instance.tags.items()):
         add(root, f"{namespace}tag", {"key": key, "value": value})
-    for group in instance.security_groups:
-        add(root, f"{namespace}security-group", {"id": group})
+    names = instance.group_names or (None,) * len(instance.security_groups)
+    for group, group_name in zip(instance.security_groups, names):
+        add(root, f"{namespace}security-group", {"id": group, **({"name": group_name} if group_name else {})})
     for volume in instance.volumes_deleted_on_termination:
         add(root, f"{namespace}volume", {"id": volume, "delete-on-termination": "true"})
     return root
@@ -116,6 +117,7 @@ def instance_of(xml: str, state: str) -> Instance | None:
             security_groups=tuple(group.attrib["id"] for group in root.iterfind("{*}security-group")),
             disks=disks_of(domain),
             volumes_deleted_on_termination=tuple(volume.attrib["id"] for volume in root.iterfind("{*}volume")),
+            group_names=tuple(filter(None, (group.get("name") for group in root.iterfind("{*}security-group")))),
             state=state,
             vcpus=int(domain.findtext("vcpu", "1")),
             memory_mib=_mib(domain.find("memory")),

@@ -30,6 +30,8 @@ FILTERS: Mapping[str, Callable[[Instance], list[str]]] = MappingProxyType(
         "block-device-mapping.device-name": lambda instance: [one["device_name"] for one in instance.mappings()],
         "block-device-mapping.volume-id": lambda instance: [one["ebs"]["volume_id"] for one in instance.mappings()],
         "image-id": lambda instance: [instance.image_id],
+        "instance.group-id": lambda instance: list(instance.security_groups),
+        "instance.group-name": lambda instance: list(instance.group_names),
         "instance-id": lambda instance: [instance.instance_id],
         "instance-state-code": lambda instance: [str(STATE_CODES[instance.state])],
         "instance-state-name": lambda instance: [instance.state],

@@ -22,6 +22,7 @@ from .._runner import InfoTask
 from .acceleration import Verdict, verdict
 from .hypervisor import Hypervisor
 from .model import INSTANCE_TYPES
+from .network_filters import Enforcement
 from .store import Store
 
 __all__ = ["Host", "HostInfoTask"]
@@ -44,6 +45,7 @@ class Host:
     libvirt_reason: str
     qemu_version: str | None
     instance_types: Mapping[str, Mapping[str, int]]
+    enforcement: Enforcement
 
 
 class HostInfoTask(InfoTask[Host]):
@@ -68,6 +70,7 @@ class HostInfoTask(InfoTask[Host]):
             libvirt_reason=reason,
             qemu_version=_qemu_version(),
             instance_types={**known, **own_types},
+            enforcement=self._hypervisor.enforcement() if version else Enforcement(reason, reason),
         )
 
     def _libvirt(self) -> tuple[str | None, str]:
@@ -87,6 +90,12 @@ class HostInfoTask(InfoTask[Host]):
                 "libvirt_version": state.libvirt_version,
                 "libvirt_reason": state.libvirt_reason,
                 "qemu_version": state.qemu_version,
+                "network_filters": {
+                    "spoofing": not state.enforcement.spoofing,
+                    "spoofing_reason": state.enforcement.spoofing,
+                    "security_groups": not state.enforcement.groups,
+                    "security_groups_reason": state.enforcement.groups,
+                },
                 "store": str(self._store.root),
                 "instance_types": dict(sorted(state.instance_types.items())),
             }

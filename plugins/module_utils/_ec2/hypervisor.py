@@ -23,10 +23,12 @@ from .domain_xml import (
     with_metadata,
     with_size,
 )
+from .filter_calls import FilterCalls
 from .guest_calls import GuestCalls
 from .machine_calls import MachineCalls
 from .model import LAUNCHING, TERMINATING, Instance
 from .network_calls import NetworkCalls
+from .network_filters import with_filters
 from .request import Template
 
 __all__ = ["BY_GUEST", "DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
@@ -38,8 +40,8 @@ _SHUTOFF = 5
 BY_GUEST = "Instance initiated shutdown"
 
 
-class Hypervisor(NetworkCalls, ConsoleCalls, DeviceCalls, GuestCalls, MachineCalls):
-    """A libvirt daemon's instances, their screens, and networks; connected to when first needed."""
+class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCalls, MachineCalls):
+    """A libvirt daemon's instances, their screens and filters, and networks; connected to when first needed."""
 
     _host_name = ""
 
@@ -145,7 +147,8 @@ class Hypervisor(NetworkCalls, ConsoleCalls, DeviceCalls, GuestCalls, MachineCal
         """Make the domain of `instance`, which is not started."""
         connection = self._connection
         with self._attempt(f"define the instance {instance.label}"):
-            connection.defineXML(domain_xml(instance, files, template))
+            xml = domain_xml(instance, files, template)
+            connection.defineXML(with_filters(xml, instance) if self.has_filters() else xml)
 
     def describe(self, instance: Instance) -> None:
         """Write the metadata of `instance`, whose domain may run."""

@@ -19,6 +19,8 @@ from .changes import Change
 from .cloud_init import CloudInit
 from .confirmation import confirmed
 from .conflicts import answered
+from .drift import filters_lack
+from .filter_sync import security_groups
 from .hypervisor import Hypervisor
 from .images import Image
 from .instance_disks import shelf_of
@@ -29,6 +31,7 @@ from .model import LAUNCHED, LAUNCHING, Instance
 from .networks import Address
 from .parameters import readiness_of, request_of
 from .plan import plan_instances
+from .protection import unprotected
 from .request import Current, Launch
 from .store import Store
 from .tombstones import instances_of
@@ -51,10 +54,14 @@ _KEPT = (
     "termination_protection",
     "shutdown_behavior",
     "restart_policy",
+    "security_groups",
+    "source_dest_check",
 )
+# What is about no one instance.
+_ASIDE = ("token", "filter")
 _STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_ACTIONS = ("remove", "terminate", "token", "modify", "stop", "rebuild", "disk", "restart", "start", "launch")
+_ACTIONS = ("remove", "terminate", "token", "filter", "modify", "stop", "rebuild", "disk", "restart", "start", "launch")
 
 
 class InstanceTask(Task[Current]):
@@ -113,6 +120,9 @@ class InstanceTask(Task[Current]):
             ),
             image=self._image() if may_launch else None,
             own_types=self._store.instance_types() if may_launch else {},
+            groups=security_groups(self._store),
+            filters=self._hypervisor.network_filters(),
+            enforcement=self._hypervisor.enforcement(),
             key_pairs=key_pairs(self._store) if self._request.template.key_name is not None else {},
             accel=accel,
             abilities=self._abilities(accel) if may_launch else None,
@@ -172,13 +182,16 @@ class InstanceTask(Task[Current]):
         return planned.plan
 
     def warnings(self, plan: Plan, current: Current) -> list[str]:
+        launched = [one.payload.instance for one in plan if one.action == "launch"]
+        said = unprotected(current) if any(instance.source_dest_check for instance in launched) else ""
+        warnings = [said] if said else []
         if not self._outdated:
-            return []
+            return warnings
         warning = (
             f"{', '.join(self._outdated)} keep the size and the user data they have, which are not those stated for "
             "new instances; state allow_stop: true to have them stopped, changed and started again"
         )
-        return [warning]
+        return [*warnings, warning]
 
     def apply(self, plan: Plan) -> None:
         self._cloud_init.mark(_subject(operation).instance_id for operation in plan if operation.action in _STARTS)
@@ -208,6 +221,7 @@ class InstanceTask(Task[Current]):
             "remove": self._lifecycle.remove,
             "terminate": self._lifecycle.terminate,
             "token": self._remember,
+            "filter": self._lifecycle.sync_filters,
             "modify": self._lifecycle.modify,
             "stop": self._lifecycle.hibernate,
             "rebuild": self._lifecycle.rebuild,
@@ -249,7 +263,7 @@ class InstanceTask(Task[Current]):
     def verify(self, plan: Plan, after: Current) -> None:
         there = {instance.instance_id: instance for instance in after.instances}
         reserved = {host.mac_address for network in after.networks for host in network.hosts}
-        last = {_subject(one).instance_id: one for one in plan if one.action not in ("token", "disk")}
+        last = {_subject(one).instance_id: one for one in plan if one.action not in ("disk", *_ASIDE)}
         for operation in last.values():
             if operation.action in ("remove", "terminate"):
                 self._verify_gone(operation.payload, there, reserved)
@@ -259,6 +273,9 @@ class InstanceTask(Task[Current]):
         for operation in plan:
             if operation.action in ("disk", "launch"):
                 _verify_disks(operation.payload, there[_subject(operation).instance_id], after.shelf)
+        if filters_lack(after).define:
+            names = ", ".join(filters_lack(after).define)
+            raise PocketError(f"libvirt did not keep these network filters as they were defined: {names}", changed=True)
 
     def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
         directory = self._store.instance_directory(instance.instance_id)
@@ -305,7 +322,7 @@ class InstanceTask(Task[Current]):
         there = {instance.instance_id: instance for instance in (*state.terminated, *state.instances)}
         shown = confirmed([there[one] for one in self._instance_ids if one in there], state.leases, self._old_leases)
         terminated = [op.payload.instance_id for op in plan if op.action == "terminate"]
-        untouched = ("launch", "remove", "terminate", "token")
+        untouched = ("launch", "remove", "terminate", *_ASIDE)
         touched = [op.payload.instance_id for op in plan if op.action not in untouched]
         launched = [op.payload.instance.instance_id for op in plan if op.action == "launch" and applied]
         return {

@@ -19,6 +19,7 @@ from .images import Image
 from .interfaces import mac_address
 from .machine import new_machine
 from .model import Instance, instance_type_size
+from .protection import protection_stated
 from .request import Current, Launch, Request, Template
 from .volumes import disk_of
 
@@ -33,6 +34,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     image = _image(current, template)
     check_root(template.root, image)
     _check_key(current, template)
+    protection = protection_stated(current, template)
     vcpus, memory_mib = size_of(current, template)
     machine = new_machine(template.machine, current.accel, current.abilities, missing * memory_mib)
     ids = _unused_ids(current, request, missing)
@@ -61,6 +63,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
             key_name=template.key_name,
             disks=tuple(disk_of(volume) for volume in volumes),
             volumes_deleted_on_termination=deleted_with(volumes),
+            **protection,
         )
         launches.append(Launch(instance, image, template, tuple(volumes)))
     check_selection(launches[0].instance.with_state("running"), request)

@@ -25,6 +25,7 @@ from .block_devices import DiskChange
 from .changes import HIBERNATED, Change
 from .disks import ROOT_DEVICE, Disk
 from .domain_xml import Files
+from .filter_sync import FilterSync
 from .hypervisor import THREADS, Hypervisor
 from .instance_disks import InstanceDisks
 from .key_task import authorized_keys
@@ -64,6 +65,7 @@ class Lifecycle:
         self._threads = threads
         self.boots_at_once = 3  # the operator's policy may say otherwise
         self._disks = InstanceDisks(hypervisor, store)
+        self._filters = FilterSync(hypervisor, store)
 
     # Launch
 
@@ -80,7 +82,8 @@ class Lifecycle:
         failures = self._each(launches, lambda launch: launch.instance.instance_id, prepare)
         ready.sort(key=lambda launch: launch.instance.ami_launch_index)
         instances = [replace(launch.instance, phase=LAUNCHED) for launch in ready]
-        failures += self._boot(instances, self._start_launched)
+        unfiltered = self.sync_filters([instance.instance_id for instance in instances])
+        failures += unfiltered or self._boot(instances, self._start_launched)
         for failure in failures:
             instance = next(one.instance for one in launches if one.instance.instance_id == failure.instance_id)
             self.remove([instance])
@@ -118,7 +121,8 @@ class Lifecycle:
 
     def terminate(self, instances: Sequence[Instance]) -> list[Failure]:
         """Take the instances away and remember them as terminated."""
-        return self._each(instances, lambda instance: instance.instance_id, self._terminate)
+        failures = self._each(instances, lambda instance: instance.instance_id, self._terminate)
+        return failures + self._forget_members(instances)
 
     def _terminate(self, instance: Instance) -> None:
         self._hypervisor.describe(replace(instance, phase=TERMINATING))
@@ -129,7 +133,8 @@ class Lifecycle:
 
     def remove(self, instances: Sequence[Instance]) -> list[Failure]:
         """Take away what is left of launches that nobody was told of."""
-        return self._each(instances, lambda instance: instance.instance_id, self._remove)
+        failures = self._each(instances, lambda instance: instance.instance_id, self._remove)
+        return failures + self._forget_members(instances)
 
     def _remove(self, instance: Instance) -> None:
         if self._hypervisor.exists(instance.instance_id):
@@ -138,6 +143,7 @@ class Lifecycle:
 
     def _take_apart(self, instance: Instance, unfinished: bool) -> None:
         self._hypervisor.power_off(instance)
+        self._filters.remove(instance)
         for network, host in Host.of(instance):
             self._hypervisor.release(network, host)
         self._disks.take_away(instance, unfinished)
@@ -197,7 +203,21 @@ class Lifecycle:
 
     def modify(self, changes: Sequence[Change]) -> list[Failure]:
         """Change what can be changed of an instance whether it runs or not."""
-        return self._each(changes, lambda change: change.instance_id, self._modify)
+        failures = self._each(changes, lambda change: change.instance_id, self._modify)
+        return failures + self.sync_filters([change.instance_id for change in changes if change.refiltered])
+
+    def sync_filters(self, ids: Sequence[str]) -> list[Failure]:
+        """Make the network filters what the instances and their groups want, if that concerns any; each fails alike."""
+        try:
+            if ids:
+                self._filters.sync()
+        except PocketError as error:
+            return [Failure(instance_id, error) for instance_id in ids]
+        return []
+
+    def _forget_members(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Take the addresses of instances that are gone out of the filters that let members of their groups in."""
+        return self.sync_filters([one.instance_id for one in instances if one.security_groups])
 
     def _modify(self, change: Change) -> None:
         if change.before.restart_policy != change.after.restart_policy:
@@ -206,7 +226,8 @@ class Lifecycle:
 
     def rebuild(self, changes: Sequence[Change]) -> list[Failure]:
         """Change what can be changed of a stopped instance only: its size, and what its seed holds."""
-        return self._each(changes, lambda change: change.instance_id, self._rebuild)
+        failures = self._each(changes, lambda change: change.instance_id, self._rebuild)
+        return failures + self.sync_filters([change.instance_id for change in changes if change.refiltered])
 
     def _rebuild(self, change: Change) -> None:
         instance = change.after

@@ -31,6 +31,7 @@ __all__ = [
     "Interface",
     "check_instance_id",
     "check_tags",
+    "filter_uuid",
     "instance_type_size",
     "mac_address",
     "machine_uuid",
@@ -87,6 +88,7 @@ class Instance:
     :param key_name: the key pair whose public key its guest was given.
     :param client_token: the token of the call that launched it.
     :param security_groups: the ids of its security groups.
+    :param group_names: their names, in the same order; a group keeps its name for life.
     :param source_dest_check: whether what it sends must come from its own addresses.
     :param termination_protection: whether it may not be terminated.
     :param shutdown_behavior: what it becomes when its guest shuts itself down: C(stop) or C(terminate).
@@ -112,6 +114,7 @@ class Instance:
     key_name: str | None = None
     client_token: str | None = None
     security_groups: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
     source_dest_check: bool = True
     termination_protection: bool = False
     shutdown_behavior: str = "stop"
@@ -192,7 +195,7 @@ class Instance:
             "user_data_sha256": self.user_data_sha256,
             "key_name": self.key_name,
             "client_token": self.client_token,
-            "security_groups": list(self.security_groups),
+            "security_groups": self._groups(),
             "source_dest_check": self.source_dest_check,
             "termination_protection": self.termination_protection,
             "instance_initiated_shutdown_behavior": self.shutdown_behavior,
@@ -210,6 +213,10 @@ class Instance:
         ebs = {"volume_id": disk.volume_id, "status": "attached", "delete_on_termination": not kept}
         return {"device_name": f"/dev/{disk.device_name}", "ebs": ebs}
 
+    def _groups(self) -> list[dict[str, str | None]]:
+        names = self.group_names or (None,) * len(self.security_groups)
+        return [{"group_id": one, "group_name": name} for one, name in zip(self.security_groups, names)]
+
     def printable(self) -> dict[str, Any]:
         """Return what a diff shows of it."""
         further = [interface.network for interface in self.interfaces[1:]]
@@ -226,7 +233,7 @@ class Instance:
             "tags": dict(sorted(self.tags.items())),
             "user_data_sha256": self.user_data_sha256,
             "key_name": self.key_name,
-            "security_groups": list(self.security_groups),
+            "security_groups": list(self.group_names or self.security_groups),
             "source_dest_check": self.source_dest_check,
             "termination_protection": self.termination_protection,
             "instance_initiated_shutdown_behavior": self.shutdown_behavior,
@@ -251,6 +258,11 @@ def machine_uuid(instance_id: str) -> str:
         if not derived.startswith("ec2"):
             break
     return derived
+
+
+def filter_uuid(name: str) -> str:
+    """Derive the UUID of a network filter."""
+    return str(uuid.uuid5(_NAMESPACE, f"filter/{name}"))
 
 
 def network_uuid(name: str) -> str:

@@ -117,6 +117,8 @@ def _template(params: Mapping[str, Any]) -> Template:
     check_machine(params)
     volumes, root = disks_from(params)
     stated = {one.name: params[one.name] for one in fields(Template) if one.name in params}
+    if params["security_groups"] is not None:
+        stated["security_groups"] = tuple(params["security_groups"])
     return Template(**{**stated, "user_data": user_data_of(params), "volumes": volumes, "root": root})
 
 

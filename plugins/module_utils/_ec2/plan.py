@@ -12,6 +12,7 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .block_devices import shown
 from .changes import changes, left_as, outdated
+from .drift import drift
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
@@ -38,7 +39,7 @@ def plan_instances(current: Current, request: Request) -> Planned:
     remains = [instance for instance in current.instances if instance.phase != LAUNCHED]
     live = [instance for instance in current.instances if instance.phase == LAUNCHED]
     chosen = _chosen(live, remains, current, request)
-    operations = [_clear(instance) for instance in remains]
+    operations = [*(_clear(instance) for instance in remains), *drift(current)]
     if request.state == "terminated":
         _check_protection(chosen, request)
         operations += [_terminate(instance) for instance in chosen]

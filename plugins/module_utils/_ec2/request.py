@@ -17,7 +17,9 @@ from .images import Image
 from .keys import KeyPair
 from .machine import OPTIONS, Abilities
 from .model import Instance
+from .network_filters import Enforcement
 from .networks import Address, Lease, Network
+from .security_groups import SecurityGroup
 from .volumes import Volume
 
 __all__ = ["DEFAULT_NETWORK", "Current", "Drawn", "InterfaceRequest", "Launch", "Request", "Template"]
@@ -62,6 +64,8 @@ class Template:
     restart_policy: str | None = None
     user_data: str | None = field(default=None, repr=False)
     key_name: str | None = None
+    security_groups: tuple[str, ...] | None = None
+    source_dest_check: bool | None = None
     video: str = "none"
     volumes: tuple[Mapped, ...] | None = None
     root: RootDisk = field(default_factory=RootDisk)
@@ -137,6 +141,9 @@ class Current:
     :param answered: addresses that machines which are no instances answer for, and the MAC address of each.
     :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
     :param key_pairs: those of the store, by name; read only where one was stated.
+    :param groups: the security groups of the store, by id.
+    :param filters: the definitions of our network filters, by name; none where libvirt knows no filters.
+    :param enforcement: what of them the host can enforce.
     :param accel: C(kvm) or C(tcg): what new instances run on.
     :param abilities: what machines of the stated type can have; read only where something is stated about them.
     :param capacity: what the host has room for, none where nothing is to be started.
@@ -152,6 +159,9 @@ class Current:
     image: Image | PocketError | None = None
     own_types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     key_pairs: Mapping[str, KeyPair] = field(default_factory=dict)
+    groups: Mapping[str, SecurityGroup] = field(default_factory=dict)
+    filters: Mapping[str, str] | None = None
+    enforcement: Enforcement = field(default_factory=Enforcement)
     accel: str = "tcg"
     abilities: Abilities | None = None
     capacity: Capacity | None = None

@@ -41,7 +41,8 @@ def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = 
         if record.get("terminated_at", "") >= oldest:
             known = {name: value for name, value in record.items() if name in names}
             known["interfaces"] = recorded_interfaces(record)
-            known["security_groups"] = tuple(known.get("security_groups", ()))
+            for name in ("security_groups", "group_names"):
+                known[name] = tuple(known.get(name, ()))
             known["machine"] = Machine(**known.get("machine", {}))
             found.append(Instance(**known))
     return found

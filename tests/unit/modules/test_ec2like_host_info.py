@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import host
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.acceleration import Verdict
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.host import HostInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_filters import Enforcement
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
@@ -27,6 +28,9 @@ class Daemon:
         if isinstance(self.answer, PocketError):
             raise self.answer
         return self.answer
+
+    def enforcement(self) -> Enforcement:
+        return Enforcement(groups="there is no iptables")
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +61,12 @@ def test_it_tells_what_the_host_has_and_makes_no_store(tmp_path: Path, probed: l
     found = info(stated, Daemon("9.0.0"))
     assert found["accel"] == "tcg"
     assert found["accel_reason"] == "there is no /dev/kvm"
+    assert found["network_filters"] == {
+        "spoofing": True,
+        "spoofing_reason": "",
+        "security_groups": False,
+        "security_groups_reason": "there is no iptables",
+    }
     assert found["vcpus"] == len(os.sched_getaffinity(0))
     assert found["memory_mib"] > found["memory_available_mib"] > 0
     assert (found["libvirt_version"], found["libvirt_reason"]) == ("9.0.0", "")

@@ -353,7 +353,7 @@ def test_killed_anywhere_in_a_launch_the_next_run_converges(tmp_path: Path, monk
             assert_whole(desk, 3)
         if not killed:
             break
-    assert number == 3 * 7, "the launch of an instance is seven writes, and each of them is a place to be killed at"
+    assert number == 3 * 8, "the launch of an instance is eight writes, and each of them is a place to be killed at"
 
 
 def test_killed_anywhere_in_a_termination_the_next_run_converges(
@@ -370,7 +370,7 @@ def test_killed_anywhere_in_a_termination_the_next_run_converges(
             assert desk.states() == {ids[2]: "running"}
         if not killed:
             break
-    assert number == 2 * 6
+    assert number == 2 * 7
 
 
 def test_any_next_run_clears_what_a_killed_one_left(desk: Desk) -> None:

@@ -38,6 +38,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task im
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.machine import Abilities
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, network_uuid
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_filters import Enforcement, with_filters
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of, network_xml
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import (
     Address,
@@ -115,6 +116,8 @@ class FakeHypervisor(Hypervisor):
         self.guest_files: dict[tuple[str, str], str] = {}
         self.foreign: dict[str, bool] = {}
         self.interfaces: dict[str, Interface] = {}
+        self.filters: dict[str, str] | None = {}  # none: a libvirt that knows no filters
+        self.enforced = Enforcement()
         self.pictures: dict[str, bytes] = {}  # id -> what is on its screen
 
     def _fail(self, what: str, subject: str) -> None:
@@ -164,7 +167,8 @@ class FakeHypervisor(Hypervisor):
 
     def define(self, instance: Instance, files: Files, template: Template) -> None:
         self._fail("define", instance.instance_id)
-        self.domains[instance.instance_id] = domain_xml(instance, files, template)
+        xml = domain_xml(instance, files, template)
+        self.domains[instance.instance_id] = with_filters(xml, instance) if self.has_filters() else xml
 
     def describe(self, instance: Instance) -> None:
         self._fail("describe", instance.instance_id)
@@ -180,6 +184,8 @@ class FakeHypervisor(Hypervisor):
         instance_id = instance.instance_id
         self._fail("start", instance_id)
         assert instance_id in self.domains
+        wanted = [ref.get("filter") for ref in parse(self.domains[instance_id]).iter("filterref")]
+        assert not set(wanted) - (self.filters or {}).keys()
         self.running.add(instance_id)
         self.by_guest.discard(instance_id)
         self.hibernated.discard(instance_id)
@@ -280,6 +286,29 @@ class FakeHypervisor(Hypervisor):
     def _disk_of(self, instance_id: str, device_name: str) -> Disk:
         instance = next(one for one in self.instances() if one.instance_id == instance_id)
         return next(disk for disk in instance.disks if disk.device_name == device_name)
+
+    # Filters
+
+    def network_filters(self) -> dict[str, str] | None:
+        return None if self.filters is None else dict(self.filters)
+
+    def enforcement(self) -> Enforcement:
+        return self.enforced
+
+    def define_filter(self, name: str, xml: str) -> None:
+        self._fail("define", name)
+        assert self.filters is not None
+        self.filters[name] = xml
+        missing = {ref.get("filter") for ref in parse(xml).iterfind("filterref")} - self.filters.keys()
+        assert not missing
+
+    def remove_filter(self, name: str) -> None:
+        self._fail("remove", name)
+        assert self.filters is not None
+        users = [one for one, xml in self.filters.items() if f'filterref filter="{name}"' in xml]
+        assert not users
+        assert not [one for one in self.running if f'filter="{name}"' in self.domains[one]]
+        self.filters.pop(name, None)
 
     # Networks
 
@@ -490,6 +519,7 @@ class KvmHost:
         return (
             sorted(self.hypervisor.domains.items()),
             sorted(self.hypervisor.running),
+            dict(self.hypervisor.filters or {}),
             {name: replace(network, xml="") for name, network in self.hypervisor.nets.items()},
             files,
             self.store.records("volume").all(),
