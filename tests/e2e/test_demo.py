@@ -90,12 +90,25 @@ def test_scaling_by_the_number_loses_no_request(demo_host: Host, count: int) -> 
 
 
 @pytest.mark.usefixtures("first_run")
+def test_no_instance_can_lie_about_its_addresses(demo_host: Host) -> None:
+    rules = demo_host.ssh("ebtables -t nat -L")
+    for domain in demo_host.domains():
+        mac = demo_host.ssh(f"virsh domiflist {domain} | grep -o '52:54:00:[0-9a-f:]*'").strip()
+        address = demo_host.ssh(f"virsh domifaddr {domain} | grep -o '10\\.80\\.0\\.[0-9]*'").strip()
+        assert f"-s ! {mac} -j DROP" in rules
+        assert f"-p IPv4 --ip-src {address} -j ACCEPT" in rules
+    assert set(plays.ask_many(plays.url_of(demo_host.state), 6)) == demo_host.domains()
+
+
+@pytest.mark.usefixtures("first_run")
 def test_destroy_leaves_nothing(demo_host: Host) -> None:
     demo_host.play("destroy.yml")
     assert demo_host.domains() == set()
     assert NETWORK not in demo_host.ssh("virsh net-list --all --name").split()
     assert "pocket0" not in demo_host.ssh("ip -brief link")
     assert "10.0.2.100" not in demo_host.ssh("ip -brief address")
+    assert "pocket" not in demo_host.ssh("virsh nwfilter-list")
+    assert "vnet" not in demo_host.ssh("ebtables -t nat -L")
     assert demo_host.ssh("ipvsadm -Sn").strip() == ""
     places = "/var/lib /etc /usr/local/lib /etc/systemd/system /etc/libvirt/qemu"
     names = "-name '*pocket*' -o -name 'i-*' -o -name 'ami-*'"
