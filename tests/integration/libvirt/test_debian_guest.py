@@ -8,6 +8,7 @@ A boot takes the better part of a minute where the processor is emulated, so eac
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import PYTHON, Host
 
 ODD = "<b>&amp; 'ü' \"€\" 🐧 ]]>  two  spaces"
 CONFIG = """\
@@ -65,6 +66,13 @@ class Shell:
         return self.host.run(["ssh", *words, "-i", self.key, f"debian@{self.address}", command]).stdout
 
 
+def asked_of_agent(cloud: Cloud, instance: dict[str, Any], path: str) -> str:
+    """What the collection learns of a file in the guest, by its agent."""
+    code = "import sys; from ansible_collections.pocket.cloud.plugins.module_utils._ec2.hypervisor import Hypervisor; "
+    code += "print(Hypervisor('qemu:///system').guest_file(*sys.argv[1:]))"
+    return cloud.host.run([PYTHON, "-c", code, instance["instance_id"], path]).stdout.strip()
+
+
 def test_it_is_set_up_by_its_seed_and_waited_for(cloud: Cloud) -> None:
     key = cloud.host.ok("ec2like_key", store=cloud.store, name="admin", key_type="ed25519")["key"]["private_key"]
     asked: dict[str, Any] = {"name": ODD, "key_name": "admin", "user_data_parts": PARTS, **SIZE}
@@ -96,7 +104,8 @@ def test_it_is_set_up_by_its_seed_and_waited_for(cloud: Cloud) -> None:
     assert "Cloud-init v. 22.4.2 finished" not in cloud.host.path(
         f"{cloud.store}/instances/{instance['instance_id']}/console.log"
     ).read_text(errors="replace")
-    assert "{}" in cloud.host.virsh("qemu-agent-command", instance["instance_id"], '{"execute": "guest-ping"}')
+    assert json.loads(asked_of_agent(cloud, instance, "/run/cloud-init/result.json"))["v1"]["errors"] == []
+    assert asked_of_agent(cloud, instance, "/run/not-there") == "None"
 
 
 def test_it_boots_by_uefi_with_secure_boot_and_a_tpm_and_says_what_failed(cloud: Cloud) -> None:
