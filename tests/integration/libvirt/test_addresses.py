@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,4 +184,52 @@ def test_an_address_that_a_neighbour_has_is_refused_before_boot(cloud: Cloud, ma
     squatter.run(PYTHON, "-c", "import socket; socket.socket().connect_ex(('10.80.0.1', 9))")  # is heard of
     (instance,) = cloud.both(name="a", image_id="idle")["instances"]
     assert instance["private_ip_address"] == "10.80.0.3"
+    cloud.both(name="a", state="terminated")
+
+
+def said_by_agent(host: Host, instance_id: str, *command: str) -> str:
+    """What a command in the guest prints; its guest agent runs it."""
+
+    def ask(execute: str, **arguments: Any) -> Any:
+        asked = json.dumps({"execute": execute, "arguments": arguments})
+        return json.loads(host.virsh("qemu-agent-command", instance_id, asked))["return"]
+
+    words = {"path": command[0], "arg": command[1:], "capture-output": True}
+    pid = ask("guest-exec", **words)["pid"]
+    done = wait_until("the command's end", lambda: (told := ask("guest-exec-status", pid=pid))["exited"] and told)
+    return base64.b64decode(done.get("out-data", "")).decode()
+
+
+def test_cloud_init_of_a_real_debian_takes_the_seeds_addresses_and_its_agent_confirms_them(
+    cloud: Cloud, debian_image: Path
+) -> None:
+    host = cloud.host
+    host.ok("ec2like_image", store=cloud.store, name="debian", path=str(debian_image))
+    wanted = {
+        "name": "a",
+        "image_id": "debian",
+        "vcpus": 2,
+        "memory_mib": 512,
+        "network_interfaces": [{"network": "lan"}, {"ipv6_address": "fd00:80::9"}],
+    }
+    (instance,) = cloud.both(**wanted, wait=True, wait_for="ip", wait_timeout=240)["instances"]
+    mine = instance["instance_id"]
+    # The host has no address on that bridge: it is the guest that says so, or that answers for its address.
+    assert sources(instance)[0] in ("agent", "arp")
+    wait_until(
+        "the agent",
+        lambda: "fd00:80::9" in host.run(["virsh", "domifaddr", mine, "--source", "agent"], check=False).stdout,
+        timeout=120,
+        interval=1,
+    )
+    shown = host.virsh("domifaddr", mine, "--source", "agent")
+    second = instance["network_interfaces"][1]["private_ip_address"]
+    for address in ("192.0.2.20/24", f"{second}/24", "fd00:80::9/64"):
+        assert address in shown
+    (confirmed,) = cloud.both(**wanted, wait=True, wait_for="ip")["instances"]
+    assert sources(confirmed) == [confirmed["network_interfaces"][0]["address_source"], "lease"]
+    routes = said_by_agent(host, mine, "/usr/sbin/ip", "route", "show", "default").splitlines()
+    assert routes[0].startswith("default via 192.0.2.1 dev eth0")
+    assert "fd00:80::1" not in said_by_agent(host, mine, "/usr/sbin/ip", "-6", "route", "show", "default")
+    assert "192.0.2.53" in said_by_agent(host, mine, "/usr/bin/resolvectl", "dns", "eth0")
     cloud.both(name="a", state="terminated")
