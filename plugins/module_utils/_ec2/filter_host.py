@@ -13,7 +13,7 @@ from .network_filters import Enforcement
 
 __all__ = ["probe"]
 
-_EBTABLES = ("ebtables", "--concurrent", "-t", "nat", "-L")
+_EBTABLES = ("ebtables", "--concurrent", "-t", "nat", "-L", "PREROUTING")
 _SETTINGS = Path("/proc/sys/net/bridge")
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
