@@ -202,7 +202,15 @@ def test_absent_leaves_nothing_and_touches_no_other_pool(cloud: Cloud) -> None:
 def test_a_pool_by_firewall_mark_asks_its_instances_on_a_port_of_their_own(cloud: Cloud) -> None:
     cloud.run(count=1, name="mail", service={"fwmark": 7}, port=25)
     assert cloud.read()["services"] == {"ipv4 mark 7": {"10.80.0.2:25": MEMBER}}
-    assert cloud.calls()[0]["params"]["wait_port"] == 25
+    launch = cloud.calls()[0]["params"]
+    assert launch["wait_port"] == 25
+    assert "source_dest_check" not in launch
+
+
+def test_instances_that_answer_clients_themselves_may_do_so_from_the_services_address(cloud: Cloud) -> None:
+    cloud.run(count=1, forwarding="direct")
+    launches = [one["params"] for one in cloud.calls() if one["module"] == "ec2like_instance"]
+    assert {one["source_dest_check"] for one in launches} == {False}
 
 
 @pytest.mark.parametrize(
