@@ -119,6 +119,9 @@ class Cloud:
         files = self.files()
         assert set(files) == domains
         assert all({"disk.qcow2", "seed.iso"} <= names for names in files.values())
+        names = [line.split()[-1] for line in self.host.virsh("nwfilter-list").splitlines() if line.strip()]
+        filters = [name for name in names if name.startswith("pocket-i-")]
+        assert {name[len("pocket-") :].rpartition("-")[0] for name in filters} == domains
         definitions = self.definitions()
         assert len(definitions) == count
         assert all('phase="launched"' in text for text in definitions)
