@@ -85,7 +85,7 @@ def answers(address: str, port: int) -> bool:
 def boot(port: int, pace: int) -> None:
     """Start the instances that stand defined, as a person with a stop-watch would."""
     begun = time.monotonic()
-    network = ET.fromstring(opened[0].networkLookupByName(NETWORK).XMLDesc())
+    network = ET.fromstring(opened[0].networkLookupByName(NETWORK).XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE))
     addresses = [(host.get("name"), host.get("ip")) for host in network.iterfind("ip/dhcp/host")]
 
     def one(instance: tuple[str, str]) -> float:

@@ -17,17 +17,19 @@ from typing import Any
 from .._deps import require
 from .._errors import PocketError
 
-__all__ = ["DEFAULT_URI", "THREADS", "Connection"]
+__all__ = ["DEFAULT_URI", "THREADS", "THREADS_THAT_WAIT", "Connection"]
 
 DEFAULT_URI = "qemu:///system"
 # libvirtd serves five requests of one connection at a time, and one that is silent for long it drops: four threads
-# share a connection, and there are two.
-CONNECTIONS = 2
-THREADS = 4 * CONNECTIONS
+# share a connection, and there are four. Of twenty workers in all that leaves some to others. Half of that is as much
+# as work that takes processors can use; the end of a machine is waiting for the most part.
+CONNECTIONS = 4
+THREADS_THAT_WAIT = 4 * CONNECTIONS
+THREADS = THREADS_THAT_WAIT // 2
 
 
 class Connection:
-    """Connections to the libvirt daemon at `uri`, made when first needed. At most THREADS threads may use it."""
+    """Connections to the libvirt daemon at `uri`, made when first needed, for at most THREADS_THAT_WAIT threads."""
 
     def __init__(self, uri: str = DEFAULT_URI) -> None:
         self.uri = uri

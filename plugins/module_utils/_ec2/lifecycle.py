@@ -23,10 +23,11 @@ from .._errors import PocketError
 from . import seed
 from .block_devices import DiskChange
 from .changes import HIBERNATED, Change
+from .connection import THREADS, THREADS_THAT_WAIT
 from .disks import ROOT_DEVICE, Disk
 from .domain_xml import Files
 from .filter_sync import FilterSync
-from .hypervisor import THREADS, Hypervisor
+from .hypervisor import Hypervisor
 from .instance_disks import InstanceDisks
 from .key_task import authorized_keys
 from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
@@ -121,8 +122,12 @@ class Lifecycle:
 
     def terminate(self, instances: Sequence[Instance]) -> list[Failure]:
         """Take the instances away and remember them as terminated."""
-        failures = self._each(instances, lambda instance: instance.instance_id, self._terminate)
+        failures = self._waiting()._each(instances, lambda instance: instance.instance_id, self._terminate)
         return failures + self._forget_members(instances)
+
+    def _waiting(self) -> Lifecycle:
+        """The same with as many threads as there may be, for work that takes no processor."""
+        return Lifecycle(self._hypervisor, self._store, self._threads if self._threads < THREADS else THREADS_THAT_WAIT)
 
     def _terminate(self, instance: Instance) -> None:
         self._hypervisor.describe(replace(instance, phase=TERMINATING))

@@ -120,3 +120,20 @@ def test_the_power_button_is_pressed_again_for_a_guest_that_was_still_booting(
     assert len(presses) == 2
     (after,) = host.hypervisor.instances()
     assert (after.state, after.state_reason) == ("stopped", "User initiated shutdown")
+
+
+def test_as_many_machines_end_at_a_time_as_may_be_waited_for(host: KvmHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(host.task, {**PARAMS, "count": 16, "tags": {"a": "b"}})
+    instances = host.hypervisor.instances()
+    together = threading.Barrier(16)
+    guard = threading.Lock()
+    off = host.hypervisor.power_off
+
+    def once_all_are_here(instance: Instance) -> None:
+        together.wait(20)
+        with guard:
+            off(instance)
+
+    monkeypatch.setattr(host.hypervisor, "power_off", once_all_are_here)
+    assert Lifecycle(host.hypervisor, host.store).terminate(instances) == []
+    assert host.hypervisor.instances() == []
