@@ -13,8 +13,8 @@ from typing import Any
 __all__ = ["definition"]
 
 
-def definition(text: str, disk: Path, number: int) -> str:
-    """The domain of `text` as another machine: only its root disk, no network filter, its own address of hardware."""
+def definition(text: str, disk: Path, number: int, network_filter: str | None = None) -> str:
+    """The domain of `text` as another machine: only its root disk, its own address of hardware, and that filter."""
     root = ET.fromstring(text)
     for name, value in (("name", f"floor-{number}"), ("uuid", str(uuid.uuid4()))):
         root.find(name).text = value  # type: ignore[union-attr]
@@ -25,7 +25,10 @@ def definition(text: str, disk: Path, number: int) -> str:
         devices.remove(other)
     for interface in devices.findall("interface"):
         for guard in interface.findall("filterref"):
-            interface.remove(guard)
+            if network_filter:
+                guard.set("filter", network_filter)
+            else:
+                interface.remove(guard)
     devices.find("interface/mac").set("address", f"52:54:00:ff:{number >> 8:02x}:{number & 255:02x}")
     devices.find("serial/log").set("file", f"{disk}.log")
     return ET.tostring(root, encoding="unicode")
