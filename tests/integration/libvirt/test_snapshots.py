@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host, wait_until
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
 
 
@@ -55,6 +55,41 @@ def test_what_a_running_guest_wrote_is_read_by_another_from_a_volume_of_the_snap
     assert "agent" in frozen["msg"]  # this guest has none
     assert len(storage.files("snapshots")) == 2
     assert first.sh("echo still here") == "still here"
+
+
+def needs_recovery(host: Host, path: str) -> bool:
+    """Whether the ext4 in the last partition of a disk has a journal that is to be replayed."""
+
+    def read(offset: int) -> bytes:
+        skip = offset // 512
+        where = ["bs=512", f"skip={skip}", f"count={skip + 2}"]  # qemu-img counts what is skipped, too
+        host.run(["qemu-img", "dd", "-f", "qcow2", "-O", "raw", *where, f"if={path}", "of=/var/sectors"])
+        return host.path("/var/sectors").read_bytes()
+
+    table = read(0)[446:510]
+    start = max(int.from_bytes(table[entry + 8 : entry + 12], "little") for entry in (0, 16, 32, 48))
+    superblock = read(start * 512 + 1024)
+    assert superblock[56:58] == b"\x53\xef"
+    return bool(int.from_bytes(superblock[96:100], "little") & 4)  # ext4's INCOMPAT_RECOVER
+
+
+@pytest.fixture
+def debian(host: Host, store: str, debian_image: Path) -> Iterator[Cloud]:
+    yield from clean_cloud(host, store, debian_image)
+
+
+def test_file_systems_that_were_frozen_are_clean(debian: Cloud) -> None:
+    """A Debian with its agent, whose root file system is mounted: its journal is empty only while it is frozen."""
+    host, storage = debian.host, Storage(debian)
+    instance_id = debian.run(name="debian", vcpus=2, memory_mib=512)["instance_ids"][0]
+    agent = ["virsh", "-q", "-c", "qemu:///system", "qemu-agent-command", instance_id]
+    ping = [*agent, '{"execute": "guest-ping"}']
+    wait_until("the guest's agent", lambda: host.run(ping, check=False).returncode == 0, 240, 2)
+    frozen = storage.again("ec2like_snapshot", name="frozen", instance_id=instance_id, freeze=True)["snapshot"]
+    assert "thawed" in host.run([*agent, '{"execute": "guest-fsfreeze-status"}']).stdout
+    running = storage.again("ec2like_snapshot", name="running", instance_id=instance_id)["snapshot"]
+    assert needs_recovery(host, frozen["path"]) is False
+    assert needs_recovery(host, running["path"]) is True
 
 
 @pytest.mark.parametrize("disk_format", ["qcow2", "raw"])
