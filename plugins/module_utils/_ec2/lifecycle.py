@@ -264,6 +264,10 @@ class Lifecycle:
                 act(item)
             except PocketError as error:
                 return Failure(id_of(item), error)
+            except OSError as error:  # a disk that is full, wherever that shows
+                named = f" of {error.filename}" if error.filename else ""
+                said = f"Cannot write the files{named} for the instance {id_of(item)}: {error.strerror or error}"
+                return Failure(id_of(item), PocketError(said))
             return None
 
         if self._threads == 1 or len(items) < 2:

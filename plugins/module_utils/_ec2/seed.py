@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from typing import Any
 from .._errors import PocketError
 
 __all__ = ["build"]
+
+_WORK = ".seed-"
 
 
 def build(
@@ -52,14 +55,23 @@ def build(
     }
     if network_config is not None:
         files["network-config"] = network_config
-    with tempfile.TemporaryDirectory(prefix=".seed-", dir=target.parent) as directory:  # mode 0700
-        work = Path(directory)
-        for name, text in files.items():
-            (work / name).write_text(text, encoding="utf-8", errors="surrogateescape")
-        image = work / "seed.iso"
-        _genisoimage(instance_id, image, [work / name for name in files])
-        image.chmod(0o600)
-        os.replace(image, target)
+    _write(target, instance_id, files)
+
+
+def _write(target: Path, instance_id: str, files: Mapping[str, str]) -> None:
+    for left in target.parent.glob(f"{_WORK}*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=_WORK, dir=target.parent) as directory:  # mode 0700
+            work = Path(directory)
+            for name, text in files.items():
+                (work / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+            image = work / "seed.iso"
+            _genisoimage(instance_id, image, [work / name for name in files])
+            image.chmod(0o600)
+            os.replace(image, target)
+    except OSError as error:
+        raise PocketError(f"Cannot make the seed of instance {instance_id}: {error.strerror or error}") from error
 
 
 def _one_key_a_line(about: Mapping[str, Any]) -> str:

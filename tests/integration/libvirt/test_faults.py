@@ -52,22 +52,28 @@ def test_libvirtd_restarted_in_the_middle_of_a_launch(idle: Cloud) -> None:
         idle.assert_nothing_left()
 
 
-def test_a_disk_that_fills_up_in_the_middle_of_a_launch(host: Host, store: str, tmp_path: Path) -> None:
+@pytest.fixture
+def small(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    """A store with room for a few instances."""
     host.run(["mkdir", "-p", store])
     host.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=711", "tmpfs", store])
-    for idle in clean_cloud(host, store, idle_image(tmp_path)):
+    for cloud in clean_cloud(host, store, idle_image(tmp_path)):
         (host.path(store) / "capacity.json").write_text('{"boots_at_once": 10}')
-        failed = host.module("ec2like_instance", **idle.params(exact_count=8, tags=WEB))
-        assert failed["failed"]
-        assert "o space left on device" in failed["msg"]
-        assert 0 < len(failed["instance_ids"]) < 8
-        assert len(failed["instance_ids"]) + len(failed["failures"]) == 8
-        idle.assert_whole(len(failed["instance_ids"]))
-        host.run(["mount", "-o", "remount,size=64m", store])
-        whole = idle.run(exact_count=8, tags=WEB)
-        assert set(failed["instance_ids"]) < set(whole["instance_ids"])
-        idle.assert_whole(8)
+        yield cloud
     host.run(["umount", store])
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_launch(small: Cloud) -> None:
+    failed = small.host.module("ec2like_instance", **small.params(exact_count=8, tags=WEB))
+    assert failed["failed"]
+    assert "o space left on device" in failed["msg"]
+    assert 0 < len(failed["instance_ids"]) < 8
+    assert len(failed["instance_ids"]) + len(failed["failures"]) == 8
+    small.assert_whole(len(failed["instance_ids"]))
+    small.host.run(["mount", "-o", "remount,size=64m", small.store])
+    whole = small.run(exact_count=8, tags=WEB)
+    assert set(failed["instance_ids"]) < set(whole["instance_ids"])
+    small.assert_whole(8)
 
 
 def test_a_base_image_that_is_damaged_or_missing_is_named_before_anything_is_made(idle: Cloud) -> None:

@@ -98,6 +98,23 @@ def test_a_failure_leaves_the_older_seed_and_nothing_else(tmp_path: Path, cd: Ge
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_full_disk_is_said_and_what_a_killed_run_left_goes(
+    tmp_path: Path, cd: Genisoimage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".seed-killed"
+    left.mkdir()
+    (left / "user-data").write_text("secret")
+
+    def full(*_arguments: object, **_more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "write_text", full)
+        with pytest.raises(PocketError, match=f"{INSTANCE_ID}: No space left on device"):
+            seed.build(tmp_path / "seed.iso", INSTANCE_ID, "web-1", "secret")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_genisoimage_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_arguments: Any, **_options: Any) -> None:
         raise FileNotFoundError("genisoimage")
