@@ -34,18 +34,21 @@ MANY = 10
 
 def test_killed_at_fifty_points_spread_over_a_launch_and_a_termination_of_ten(cloud: Cloud) -> None:
     asked: dict[str, Any] = {"exact_count": MANY, "tags": WEB}
-    launch = cloud.duration(**asked)
-    termination = cloud.duration(state="terminated", tags=WEB)
+    took = {}
+    for guarded in (False, True):
+        launch = cloud.duration(**asked, source_dest_check=guarded)
+        took[guarded] = launch, cloud.duration(state="terminated", tags=WEB)
     killed = {"launching": 0, "terminating": 0}
     partial = dict(killed)
     for point in range(POINTS):
         share = (point + 0.5) / POINTS
-        killed["launching"] += cloud.killed_after(launch * share, **asked)
+        asked["source_dest_check"] = guarded = bool(point % 2)  # network filters take most of the time
+        killed["launching"] += cloud.killed_after(took[guarded][0] * share, **asked)
         partial["launching"] += remains(cloud, "launching")
         result = cloud.run(**asked)
         assert len(result["instance_ids"]) == MANY
         cloud.assert_whole(MANY)
-        killed["terminating"] += cloud.killed_after(termination * share, state="terminated", tags=WEB)
+        killed["terminating"] += cloud.killed_after(took[guarded][1] * share, state="terminated", tags=WEB)
         partial["terminating"] += remains(cloud, "terminating")
         # asked by tag, those whose termination had begun are found all the same: they are remains
         done = cloud.run(state="terminated", tags=WEB)

@@ -260,3 +260,27 @@ def test_killed_anywhere_in_a_change_the_next_run_converges(tmp_path: Path, monk
         if not killed:
             break
     assert number >= 2 * 6
+
+
+@pytest.mark.parametrize(
+    ("stated", "said", "code"),
+    [
+        ({"min_count": 3, "max_count": 2}, "min_count: 3 is more than the max_count of 2", "InvalidParameterValue"),
+        ({"min_count": 0, "max_count": 2}, "min_count: 0", "InvalidParameterValue"),
+        ({"min_count": 1, "max_count": 1001}, "max_count: 1001", "InvalidParameterValue"),
+        ({"min_count": 1, "max_count": 2, "state": "stopped"}, "max_count", "InvalidParameterCombination"),
+        ({"count": 1, "client_token": "x" * 65}, "client_token", "InvalidParameterValue"),
+        ({"count": 1, "client_token": ""}, "client_token: ''", "InvalidParameterValue"),
+        ({"count": 1, "client_token": "tökén"}, "'tökén'", "InvalidParameterValue"),
+        ({"name": "a", "client_token": "t"}, "client_token: is for launches", "InvalidParameterCombination"),
+        (
+            {"name": "a", "hibernate": True},
+            "hibernate: has no meaning with state present",
+            "InvalidParameterCombination",
+        ),
+    ],
+)
+def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any], said: str, code: str) -> None:
+    failed = desk.refuse(**stated)
+    assert said in failed["msg"]
+    assert failed["error_code"] == code
