@@ -10,16 +10,19 @@ modules and what they import stay loaded, for a start of Python with Ansible tak
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
 import os
+import pkgutil
 import sys
 import traceback
 
 from ansible.module_utils.testing import patch_module_args
 
 MODULES = "ansible_collections.pocket.cloud.plugins.modules."
+UTILITIES = "ansible_collections.pocket.cloud.plugins.module_utils._ipvs"
 
 
 def execute(request: dict) -> dict:
@@ -57,6 +60,12 @@ def execute_as(request: dict) -> dict:
 def main() -> None:
     for name in ("config", "dest", "info", "restore", "service", "sync_daemon", "table", "zero"):
         importlib.import_module(f"{MODULES}ipvs_{name}")
+    # What is imported when it is needed must be there already: another user may not be let into the checkout.
+    package = importlib.import_module(UTILITIES)
+    for _finder, name, _is_package in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{UTILITIES}.{name}")
+    pkgutil.get_data = functools.cache(pkgutil.get_data)
+    importlib.import_module(f"{UTILITIES}.restore_task")._sources()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
