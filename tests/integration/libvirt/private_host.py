@@ -29,6 +29,7 @@ PYTHON = "/usr/bin/python3"  # a target's: the one that has the distribution's p
 PROGRAMS = ("unshare", "nsenter", "ip", "mount", "virtlogd", "libvirtd", "virsh", "qemu-system-x86_64", "qemu-img")
 FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=float(sys.argv[2])).read().decode())"
 
+_TABLES = ("filter", "nat", "mangle")
 Run = subprocess.CompletedProcess  # of text
 
 
@@ -196,6 +197,10 @@ class Host:
         self.run(["sh", "-c", "rm -r /run/libvirt /run/libvirtd.pid /run/virtlogd.pid"])
         for link in json.loads(self.run(["ip", "-json", "link", "show", "type", "bridge"]).stdout):
             self.run(["ip", "link", "delete", link["ifname"]])
+        for program, tables in (("iptables", _TABLES), ("ip6tables", _TABLES), ("ebtables", ("nat",))):
+            for table in tables:
+                for action in ("--flush", "--delete-chain"):
+                    self.run([program, "--table", table, action])
         self.start_libvirt()
 
     def _daemon_pid(self, name: str) -> int | None:
