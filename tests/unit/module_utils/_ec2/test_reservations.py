@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -91,7 +92,8 @@ def server(request: pytest.FixtureRequest, place: Path) -> Iterator[subprocess.P
     """A process of that name, which the network's PID file names; a signal that it does not know ends it."""
     program = place / request.param
     shutil.copy(str(shutil.which("sleep")), program)
-    process = subprocess.Popen([program, "60"])
+    # the tests may run where the signal is ignored, as under nohup
+    process = subprocess.Popen([program, "60"], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     while Path(f"/proc/{process.pid}/comm").read_text().strip() != request.param:  # it gets its name a bit later
         time.sleep(0.01)
     (place / "pocket.pid").write_text(f"{process.pid}\n")
