@@ -6,7 +6,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -93,7 +92,7 @@ def server(request: pytest.FixtureRequest, place: Path) -> Iterator[subprocess.P
     program = place / request.param
     shutil.copy(str(shutil.which("sleep")), program)
     # the tests may run where the signal is ignored, as under nohup
-    process = subprocess.Popen([program, "60"], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
+    process = subprocess.Popen(["env", "--default-signal=HUP", program, "60"])
     while Path(f"/proc/{process.pid}/comm").read_text().strip() != request.param:  # it gets its name a bit later
         time.sleep(0.01)
     (place / "pocket.pid").write_text(f"{process.pid}\n")
@@ -112,7 +111,7 @@ def test_dnsmasq_is_told_and_made_to_forget(place: Path, server: subprocess.Pope
     assert server.poll() is None
     reservations.forget(place, "pocket", HOST)
     assert not path.exists()
-    if Path(str(server.args[0])).name == "dnsmasq":  # type: ignore[index]
+    if Path(str(server.args[2])).name == "dnsmasq":  # type: ignore[index]
         assert server.wait(5) == -1  # SIGHUP
     else:
         with pytest.raises(subprocess.TimeoutExpired):
