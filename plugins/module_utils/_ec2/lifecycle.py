@@ -122,33 +122,38 @@ class Lifecycle:
 
     def terminate(self, instances: Sequence[Instance]) -> list[Failure]:
         """Take the instances away and remember them as terminated."""
-        failures = self._waiting()._each(instances, lambda instance: instance.instance_id, self._terminate)
+        failures = self._waiting()._one_by_one(instances, self._end, self._filters.remove, self._bury)
         return failures + self._forget_members(instances)
 
     def _waiting(self) -> Lifecycle:
         """The same with as many threads as there may be, for work that takes no processor."""
         return Lifecycle(self._hypervisor, self._store, self._threads if self._threads < THREADS else THREADS_THAT_WAIT)
 
-    def _terminate(self, instance: Instance) -> None:
+    def _end(self, instance: Instance) -> None:
         self._hypervisor.describe(replace(instance, phase=TERMINATING))
-        self._take_apart(instance, unfinished=False)
+        self._hypervisor.power_off(instance)
+
+    def _bury(self, instance: Instance) -> None:
+        self._clear(instance, unfinished=False)
         now = datetime.now(timezone.utc)
         self._store.bury(record_of(instance, now), now)
         self._hypervisor.undefine(instance.instance_id)
 
     def remove(self, instances: Sequence[Instance]) -> list[Failure]:
         """Take away what is left of launches that nobody was told of."""
-        failures = self._each(instances, lambda instance: instance.instance_id, self._remove)
+        failures = self._one_by_one(instances, self._end_remains, self._filters.remove, self._remove_remains)
         return failures + self._forget_members(instances)
 
-    def _remove(self, instance: Instance) -> None:
+    def _end_remains(self, instance: Instance) -> None:
         if self._hypervisor.exists(instance.instance_id):
-            self._take_apart(instance, unfinished=True)
+            self._hypervisor.power_off(instance)
+
+    def _remove_remains(self, instance: Instance) -> None:
+        if self._hypervisor.exists(instance.instance_id):
+            self._clear(instance, unfinished=True)
             self._hypervisor.undefine(instance.instance_id)
 
-    def _take_apart(self, instance: Instance, unfinished: bool) -> None:
-        self._hypervisor.power_off(instance)
-        self._filters.remove(instance)
+    def _clear(self, instance: Instance, unfinished: bool) -> None:
         for network, host in Host.of(instance):
             self._hypervisor.release(network, host)
         self._disks.take_away(instance, unfinished)
@@ -276,6 +281,19 @@ class Lifecycle:
             with ThreadPoolExecutor(self._threads) as pool:
                 found = list(pool.map(attempt, items))
         return [failure for failure in found if failure]
+
+    def _one_by_one(self, instances: Sequence[Instance], *steps: Callable[[Instance], None]) -> list[Failure]:
+        """Do one step with all before the next; where one fails with an instance, the rest is left out for that.
+
+        libvirt lets nobody at its network filters while any machine starts or ends.
+        """
+        failures: list[Failure] = []
+        left = list(instances)
+        for step in steps:
+            failures += self._each(left, lambda instance: instance.instance_id, step)
+            failed = {failure.instance_id for failure in failures}
+            left = [instance for instance in left if instance.instance_id not in failed]
+        return failures
 
     def _boot(self, instances: Sequence[Instance], start: Callable[[Instance], None]) -> list[Failure]:
         """Start each. Emulated guests boot a few at a time: all at once they would take the processors off each other.
