@@ -192,7 +192,7 @@ def peer(bench: Bench, image: str, text: str) -> float:
     """The seconds of a play that makes as many machines with community.libvirt, one after the other."""
     place = Path(STORE) / "floor"
     names = [f"floor-{number}" for number in range(FORTY)]
-    definitions = [definition(text, place / f"{number}.qcow2", number) for number in range(FORTY)]
+    definitions = [definition(text, place / f"{number}.qcow2", number, FILTER) for number in range(FORTY)]
     overlay = "qemu-img create -q -f qcow2 -F raw -b {image} {place}/{{{{ item }}}}.qcow2"
     seconds = bench.play(
         {

@@ -85,6 +85,8 @@ def main() -> None:
         directory = Path(name)
         print("packing the calls as Ansible sends them ...", flush=True)
         pack(directory, "table", "pocket.cloud.ipvs_table", table(1000))
+        declared = {"name": "table", "services": services(1000), "apply": False}
+        pack(directory, "declare", "pocket.cloud.ipvs_restore", declared)
         pack(directory, "weights", "pocket.cloud.ipvs_table", table(1000, first_weight=9, changed=10))
         for dests in SIZES:
             pack(directory, f"size-{dests}", "pocket.cloud.ipvs_table", table(dests // 5))

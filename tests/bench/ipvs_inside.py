@@ -56,6 +56,11 @@ def unpacked(name: str) -> Measured:
     return measure("/usr/bin/python3", str(MODULES / "ipvs_table.py"), given=str(given))
 
 
+def program() -> Measured:
+    """The director's own program, as its boot runs it: without Ansible, on what was declared."""
+    return measure("env", "PYTHONPATH=/usr/local/lib/pocket-cloud", "python3", "-m", "pocket_cloud._ipvs.restore")
+
+
 def clear() -> None:
     subprocess.run(["ipvsadm", "-C"], check=True)
 
@@ -99,6 +104,28 @@ def against_ipvsadm() -> None:
     print(f"{'  of which any module takes that does nothing (ping)':52} {median(nothing):7.2f} s")
 
 
+def restoring() -> None:
+    """The two programs that bring a saved table back, beside each other; each says or shows what is there after."""
+    module("declare")
+    program()  # compiles the imports
+    ours, theirs, again, save = [], [], [], []
+    for _repeat in range(REPEATS):
+        clear()
+        theirs.append(measure("ipvsadm", "-R", given=str(DIRECTORY / "table.ipvsadm")).seconds)
+        restored = measure("ipvsadm", "-Sn")
+        save.append(restored.seconds)
+        clear()
+        done = program()
+        assert len(done.output.splitlines()) == 6000
+        ours.append(done.seconds)
+        assert sorted(measure("ipvsadm", "-Sn").output.splitlines()) == sorted(restored.output.splitlines())
+        done = program()
+        assert not done.output
+        again.append(done.seconds)
+    report("the same by the program that a boot runs", ours, theirs, 0.5)
+    report("the same again by that program", again, save, 1.5)
+
+
 def ten_weights() -> None:
     before = set(measure("ipvsadm", "-Sn").output.splitlines())
     done = module("weights")
@@ -139,6 +166,7 @@ def main() -> None:
     subprocess.run(["modprobe", "ip_vs"], check=True)
     print(f"{'whole processes, medians':52} {'ours':>9} {'theirs':>9}  ratio")
     against_ipvsadm()
+    restoring()
     ten_weights()
     floor()
     sizes()

@@ -10,6 +10,7 @@ are no more declared, and removes no service. A declaration that cannot be met d
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -76,4 +77,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    gc.disable()  # it would go through a large table again and again, and there is nothing to collect
     sys.exit(main())  # pylint: disable=ansible-bad-function  # a program, not a module
