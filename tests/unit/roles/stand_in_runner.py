@@ -52,6 +52,7 @@ def ec2like_instance(params: dict[str, Any], state: State, check: bool) -> dict[
         made = {
             "instance_id": f"i-{number:017x}",
             "private_ip_address": f"10.80.0.{number + 1}",
+            "ipv6_address": f"fd00:80::{number + 1:x}" if state["ipv6_cidr"] else None,
             "tags": params["tags"],
         }
         state["instances"].append(made)
@@ -62,6 +63,11 @@ def ec2like_instance(params: dict[str, Any], state: State, check: bool) -> dict[
 def ec2like_instance_info(params: dict[str, Any], state: State, check: bool) -> dict[str, Any]:
     """Tell the instances that are named."""
     return {"instances": [one for one in state["instances"] if one["instance_id"] in params["instance_ids"]]}
+
+
+def ec2like_network_info(params: dict[str, Any], state: State, check: bool) -> dict[str, Any]:
+    """Tell the networks that are named."""
+    return {"networks": [{"name": name, "ipv6_cidr": state["ipv6_cidr"]} for name in params["names"]]}
 
 
 def _meant(instance: dict[str, Any], params: dict[str, Any]) -> bool:
@@ -97,7 +103,7 @@ def ipvs_info(params: dict[str, Any], state: State, check: bool) -> dict[str, An
     """Tell the service that the filters name; with each look one connection of each dest ends."""
     dests = []
     for name, dest in state["services"].get(_key(params["filters"]), {}).items():
-        address, _colon, port = name.partition(":")
+        address, _colon, port = name.rpartition(":")
         left = state["connections"].get(address, 0)
         dests.append({"address": address, "port": int(port), **dest, "stats": {"active_connections": left}})
         state["connections"][address] = max(0, left - 1)
@@ -105,18 +111,21 @@ def ipvs_info(params: dict[str, Any], state: State, check: bool) -> dict[str, An
 
 
 def ipvs_restore(params: dict[str, Any], state: State, check: bool) -> dict[str, Any]:
-    """Keep a declaration."""
-    if params["state"] == "absent":
-        state["declarations"].pop(params["name"], None)
-    else:
+    """Keep a declaration; the services that it held and holds no more go."""
+    before = state["declarations"].pop(params["name"], {})
+    if params["state"] == "present":
         services = {_key(one): sorted(dest["address"] for dest in one["dests"]) for one in params["services"]}
         state["declarations"][params["name"]] = services
+    held = {key for one in state["declarations"].values() for key in one}
+    for key in set(before) - held if params["apply"] else ():
+        state["services"].pop(key, None)
     return {}
 
 
 HANDLERS: dict[str, Handler] = {
     "ec2like_instance": ec2like_instance,
     "ec2like_instance_info": ec2like_instance_info,
+    "ec2like_network_info": ec2like_network_info,
     "ipvs_info": ipvs_info,
     "ipvs_restore": ipvs_restore,
     "ipvs_service": ipvs_service,

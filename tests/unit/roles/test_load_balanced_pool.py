@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from ansible_collections.pocket.cloud.plugins.module_utils._argspec import IPVS_SERVICE
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICE = {"address": "192.0.2.1", "port": 80, "scheduler": "rr"}
@@ -48,7 +51,7 @@ class Cloud:
         (directory / "store").mkdir()
         (directory / "store" / "state.sqlite").touch()
         empty: dict[str, Any] = {"instances": [], "services": {}, "declarations": {}, "connections": {}}
-        self.write({**empty, "launched": 0, "calls": []})
+        self.write({**empty, "launched": 0, "ipv6_cidr": None, "calls": []})
 
     def _copy_collection(self) -> None:
         copy = self._collections / "ansible_collections" / "pocket" / "cloud"
@@ -107,10 +110,15 @@ class Cloud:
         """Start with instances that are members of these pools: the first has the address 10.80.0.2, and so on."""
         numbers = range(1, len(pools) + 1)
         instances = [
-            {"instance_id": f"i-{number:017x}", "private_ip_address": f"10.80.0.{number + 1}", "tags": {"pool": pool}}
+            {
+                "instance_id": f"i-{number:017x}",
+                "private_ip_address": f"10.80.0.{number + 1}",
+                "ipv6_address": None,
+                "tags": {"pool": pool},
+            }
             for number, pool in zip(numbers, pools)
         ]
-        addresses = [str(one["private_ip_address"]) for one in instances if one["tags"] == {"pool": "web"}]
+        addresses = [one["private_ip_address"] for one in instances if one["tags"] == {"pool": "web"}]
         services = {KEY: {f"{address}:80": MEMBER for address in addresses}, **more.pop("services", {})}
         declarations: dict[str, Any] = {f"pool-{pool}": {} for pool in pools}
         state = {"instances": instances, "services": services, "declarations": declarations, "launched": len(pools)}
@@ -213,6 +221,92 @@ def test_instances_that_answer_clients_themselves_may_do_so_from_the_services_ad
     assert {one["source_dest_check"] for one in launches} == {False}
 
 
+def test_a_service_may_have_every_setting_that_ipvs_service_has() -> None:
+    specs = yaml.safe_load((ROOT / "roles/load_balanced_pool/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    stated = specs["argument_specs"]["main"]["options"]["load_balanced_pool_service"]["options"]
+    members = ("type", "elements", "choices")
+    assert {name: {key: one[key] for key in members if key in one} for name, one in stated.items()} == {
+        name: {key: one[key] for key in members if key in one}
+        for name, one in IPVS_SERVICE.items()
+        if name not in ("dests", "stats")
+    }
+
+
+def test_all_settings_of_a_service_come_to_the_kernel_and_to_the_declaration(cloud: Cloud) -> None:
+    settings = {
+        "scheduler": "mh",
+        "scheduler_flags": ["mh-port"],
+        "persistence_timeout": 300,
+        "persistence_netmask": "24",
+        "persistence_engine": "sip",
+        "one_packet": True,
+    }
+    cloud.run(count=1, service={"protocol": "udp", "address": "192.0.2.1", "port": 5060, **settings})
+    calls = [one for one in cloud.calls() if one["module"].startswith("ipvs_")]
+    services = [one["params"] if one["module"] == "ipvs_service" else one["params"]["services"][0] for one in calls]
+    assert len(services) > 1
+    for service in services:
+        assert settings.items() <= service.items()
+
+
+@pytest.mark.parametrize("service", [{"address": "192.0.2.7", "port": 80}, {"address": "192.0.2.1", "port": 81}])
+def test_a_service_that_moves_leaves_nothing_behind(cloud: Cloud, service: dict[str, Any]) -> None:
+    cloud.run(count=2)
+    others = {"tcp 192.0.2.9:25": {"10.9.9.9:25": MEMBER}}
+    cloud.write({**cloud.read(), "services": {**cloud.read()["services"], **others}})
+    cloud.run(count=2, service=service, port=80)
+    state = cloud.read()
+    moved = f"tcp {service['address']}:{service['port']}"
+    assert state["services"] == {moved: {f"10.80.0.{last}:80": MEMBER for last in (2, 3)}, **others}
+    assert state["declarations"] == {"pool-web": {moved: ["10.80.0.2", "10.80.0.3"]}}
+    assert changes(cloud.run(count=2, service=service, port=80)) == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "key"),
+    [
+        ({"address": "2001:db8::1", "port": 80}, "tcp 2001:db8::1:80"),
+        ({"fwmark": 7, "family": "ipv6"}, "ipv6 mark 7"),
+    ],
+)
+def test_instances_join_an_ipv6_service_by_their_ipv6_addresses(
+    cloud: Cloud, service: dict[str, Any], key: str
+) -> None:
+    cloud.write({**cloud.read(), "ipv6_cidr": "fd00:80::/64"})
+    assert changes(cloud.run("--check", count=2, service=service, port=80)) > 0
+    cloud.run(count=2, service=service, port=80)
+    assert cloud.read()["services"] == {key: {"fd00:80::2:80": MEMBER, "fd00:80::3:80": MEMBER}}
+    assert changes(cloud.run(count=2, service=service, port=80)) == 0
+
+    cloud.write({**cloud.read(), "connections": {"fd00:80::3": 1}})
+    cloud.calls()
+    cloud.run(count=1, service=service, port=80)
+    assert cloud.read()["services"] == {key: {"fd00:80::2:80": MEMBER}}
+    dests = [one["params"]["dests"] for one in cloud.calls() if one["module"] == "ipvs_service"]
+    assert [one["weight"] for many in dests for one in many if one["address"] == "fd00:80::3"] == [0]
+
+
+def test_a_tunnel_leads_from_an_ipv6_service_to_ipv4_addresses(cloud: Cloud) -> None:
+    cloud.run(count=1, service={"address": "2001:db8::1", "port": 80}, forwarding="tunnel")
+    assert list(cloud.read()["services"]["tcp 2001:db8::1:80"]) == ["10.80.0.2:80"]
+
+
+def test_an_ipv6_service_without_ipv6_instances_is_refused_before_anything_changes(cloud: Cloud) -> None:
+    service = {"address": "2001:db8::1", "port": 80}
+    said = " ".join(cloud.run(ends=2, service=service).split())
+    assert "the network pocket has no IPv6 subnet" in said
+    assert cloud.read()["instances"] == []
+    assert cloud.read()["services"] == {}
+
+    cloud.holds("web")
+    cloud.write({**cloud.read(), "ipv6_cidr": "fd00:80::/64"})
+    before = cloud.read()["services"]
+    said = " ".join(cloud.run(ends=2, count=2, service=service).split())
+    assert "have no IPv6 address: i-00000000000000001;" in said
+    assert len(cloud.read()["instances"]) == 1
+    assert cloud.read()["services"] == before
+
+
 @pytest.mark.parametrize(
     ("pool", "sentence"),
     [
@@ -222,6 +316,8 @@ def test_instances_that_answer_clients_themselves_may_do_so_from_the_services_ad
         ({"scheduller": "rr"}, "scheduller"),
         ({"service": {"address": "192.0.2.1"}}, "state its address and port, or its fwmark"),
         ({"service": {"fwmark": 7}}, "state 1 to 65535"),
+        ({"port": 8080, "forwarding": "direct"}, "forwarding direct cannot change it"),
+        ({"service": {**SERVICE, "scheduler_flags": ["sh-prot"]}}, "sh-prot"),
         ({"image_id": ""}, "has no image_id"),
         ({"kvm_host": "nowhere"}, 'the kvm_host "nowhere" of the pool web is not in the inventory'),
     ],
