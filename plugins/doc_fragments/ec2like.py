@@ -7,17 +7,27 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The store alone; C(ec2like.libvirt) adds the connection to libvirt."""
+    """The store alone; C(ec2like.uri) adds the connection to libvirt, C(ec2like.libvirt) that it is required, too."""
 
     DOCUMENTATION = r"""
 options:
   store:
     description:
-      - Directory on the target that keeps what libvirt cannot hold, which are images, the instances' disks, and the
-        register of images and of terminated instances.
+      - Directory on the target that keeps what libvirt cannot hold, which are images, the instances' disks and seeds,
+        volumes, snapshots, and the registers of all these, of key pairs, security groups, client tokens and terminated
+        instances.
       - Absolute, without C(..). It is created with the first write.
     type: path
     default: /var/lib/pocket-cloud
+"""
+
+    URI = r"""
+options:
+  uri:
+    description:
+      - Which libvirt daemon of the target to use, as libvirt writes connection URIs.
+    type: str
+    default: qemu:///system
 """
 
     LIBVIRT = r"""

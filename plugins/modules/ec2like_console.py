@@ -63,7 +63,7 @@ EXAMPLES = r"""
 - name: Take a picture of the screen
   pocket.cloud.ec2like_console:
     instance_id: i-0f3a9c2b7d1e45608
-    screenshot: /root/screen.png
+    screenshot: /var/tmp/screen.png
 """
 
 RETURN = r"""

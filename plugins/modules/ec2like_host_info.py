@@ -24,7 +24,7 @@ extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.info
   - pocket.cloud.ec2like
-  - pocket.cloud.ec2like.libvirt
+  - pocket.cloud.ec2like.uri
 options:
   refresh:
     description:

@@ -26,9 +26,11 @@ extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.changes
   - pocket.cloud.ec2like
-  - pocket.cloud.ec2like.libvirt
+  - pocket.cloud.ec2like.uri
 requirements:
   - qemu-img on the target (Debian's C(qemu-utils)).
+  - For O(instance_id), libvirt and its Python library on the target (Debian's C(libvirt-daemon-system) and
+    C(python3-libvirt)).
 options:
   name:
     description:

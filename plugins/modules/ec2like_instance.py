@@ -406,6 +406,10 @@ extends_documentation_fragment:
   - pocket.cloud.attributes.changes
   - pocket.cloud.ec2like
   - pocket.cloud.ec2like.libvirt
+requirements:
+  - genisoimage and qemu-img on the target, for launches (Debian's C(genisoimage) and C(qemu-utils)).
+  - iptables, ip6tables and ebtables on the target, for O(security_groups) and O(source_dest_check) (Debian's
+    C(iptables)).
 seealso:
   - module: pocket.cloud.ec2like_image
   - module: pocket.cloud.ec2like_instance_info

@@ -108,6 +108,10 @@ extends_documentation_fragment:
   - pocket.cloud.attributes.changes
   - pocket.cloud.ec2like
   - pocket.cloud.ec2like.libvirt
+requirements:
+  - ip on the target (Debian's C(iproute2)).
+  - dnsmasq and iptables on the target, for networks with another O(mode) than V(bridge) (Debian's C(dnsmasq-base) and
+    C(iptables)).
 notes:
   - Addresses of instances are reserved in the network's definition. Its running DHCP server reads them from files in a
     directory beside libvirt's own, C(/var/lib/libvirt/dnsmasq/*.pocket), by options of dnsmasq's in the definition; for

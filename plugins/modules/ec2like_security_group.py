@@ -107,6 +107,8 @@ extends_documentation_fragment:
   - pocket.cloud.attributes.changes
   - pocket.cloud.ec2like
   - pocket.cloud.ec2like.libvirt
+requirements:
+  - iptables, ip6tables and ebtables on the target (Debian's C(iptables)).
 seealso:
   - module: pocket.cloud.ec2like_instance
   - module: pocket.cloud.ec2like_security_group_info

@@ -16,12 +16,15 @@ description:
   - Sets after how long connections expire, and the settings below C(net.ipv4.vs), now and for every boot.
   - What is not stated stays as it is. What was set is read back; a value that the kernel did not keep fails the task.
   - For the next boot they are kept in the declaration C(ipvs_config) below C(/etc/pocket-cloud/director.d), which the
-    unit of the role P(pocket.cloud.lvs_director#role) restores, as M(pocket.cloud.ipvs_restore) describes.
+    unit that the role P(pocket.cloud.lvs_director#role) installs restores, as M(pocket.cloud.ipvs_restore) describes.
+    Without that unit nothing does.
 extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.changes
   - pocket.cloud.ipvs
   - pocket.cloud.ipvs.settings
+requirements:
+  - ip on the target (Debian's C(iproute2)).
 options:
   persistent:
     description:

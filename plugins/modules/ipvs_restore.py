@@ -20,9 +20,10 @@ description:
   - Unless O(apply=false), also brings the running kernel and the interfaces to what is declared.
   - What the same declaration held before and holds no more is removed. Services, dests, addresses and sync daemons that
     were not declared here are left alone. Settings that are no more declared stay as they are.
-  - The unit C(pocket-cloud-director.service) of the role P(pocket.cloud.lvs_director#role) runs the program at boot.
-    By hand it is C(PYTHONPATH=/usr/local/lib/pocket-cloud python3 -m pocket_cloud._ipvs.restore), with C(--check) to
-    see what it would write.
+  - The unit C(pocket-cloud-director.service), which the role P(pocket.cloud.lvs_director#role) installs, runs the
+    program at boot; without it nothing does. By hand it is
+    C(PYTHONPATH=/usr/local/lib/pocket-cloud python3 -m pocket_cloud._ipvs.restore), with C(--check) to see what it
+    would write.
 extends_documentation_fragment:
   - pocket.cloud.attributes
   - pocket.cloud.attributes.changes
@@ -30,6 +31,8 @@ extends_documentation_fragment:
   - pocket.cloud.ipvs.services
   - pocket.cloud.ipvs.settings
   - pocket.cloud.ipvs.sync_daemons
+requirements:
+  - ip on the target (Debian's C(iproute2)).
 options:
   name:
     description:

@@ -144,7 +144,13 @@ def test_action_groups_list_every_module() -> None:
     groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
     for name, prefix in (("ipvs", "ipvs_"), ("ec2like", "ec2like_")):
         assert sorted(groups[name]) == [path.stem for path in MODULES if path.stem.startswith(prefix)]
-    assert sorted(itertools.chain.from_iterable(groups.values())) == [path.stem for path in MODULES]
+    assert sorted(itertools.chain(groups["ipvs"], groups["ec2like"])) == [path.stem for path in MODULES]
+
+
+@pytest.mark.parametrize(("group", "option"), [("ipvs", "namespace"), ("ec2like", "store"), ("ec2like_libvirt", "uri")])
+def test_an_action_group_takes_the_option_that_it_is_for(group: str, option: str) -> None:
+    groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    assert groups[group] == [path.stem for path in MODULES if option in documentation(path)["options"]]
 
 
 @each_role
