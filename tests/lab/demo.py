@@ -75,7 +75,7 @@ def main() -> None:
     say(f"Done: {story}. Your browser sees the pool at")
     print(f"\n    {url}\n")
     print("Each reload may be answered by another instance. Look into the lab with: tests/lab/lab ssh")
-    print("To end it and leave nothing behind: script/demo --down")
+    print("To end it and delete what it made: script/demo --down")
 
 
 if __name__ == "__main__":
