@@ -118,6 +118,17 @@ def test_what_info_returns_can_be_declared(restorable: Director):
     assert saved() == SAVED[1:]
 
 
+def test_a_declared_service_that_moves_leaves_its_former_place(restorable: Director):
+    # What the role load_balanced_pool does: the service first, then its declaration.
+    moved = {**WEB, "address": "192.0.2.11"}
+    for service in (WEB, moved):
+        restorable.service(**service, purge_dests=True)
+        restorable.run("ipvs_restore", name="pool-web", services=[service])
+        again = restorable.interpreter.run("ipvs_restore", {"name": "pool-web", "services": [service]})
+        assert not again["changed"]
+    assert saved() == [line.replace("192.0.2.10", "192.0.2.11") for line in SAVED[1:]]
+
+
 def test_an_interface_that_is_missing_fails_before_the_first_write(restorable: Director):
     params = {"name": "web", "services": [WEB], "addresses": [{"address": "192.0.2.10/32", "interface": "eth9"}]}
     failed = restorable.interpreter.run("ipvs_restore", params)
