@@ -27,7 +27,7 @@ class Measured(NamedTuple):
     output: str
 
 
-def measure(*command: str, given: str | None = None) -> Measured:
+def measure(*command: str, given: str | None = None, **environment: str) -> Measured:
     """Run a process to its end."""
     reader, writer = os.pipe()
     start = time.perf_counter()
@@ -35,6 +35,7 @@ def measure(*command: str, given: str | None = None) -> Measured:
         command,
         stdin=open(given, "rb") if given else subprocess.DEVNULL,  # noqa: SIM115
         stdout=writer,
+        env={**os.environ, **environment},
     )
     os.close(writer)
     with os.fdopen(reader) as printed:
@@ -58,7 +59,7 @@ def unpacked(name: str) -> Measured:
 
 def program() -> Measured:
     """The director's own program, as its boot runs it: without Ansible, on what was declared."""
-    return measure("env", "PYTHONPATH=/usr/local/lib/pocket-cloud", "python3", "-m", "pocket_cloud._ipvs.restore")
+    return measure("/usr/bin/python3", "-S", "-m", "pocket_cloud._ipvs.restore", PYTHONPATH="/usr/local/lib/pocket-cloud")
 
 
 def clear() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +91,8 @@ class HostAddresses:
         self._run(["address", "delete", address.address, "dev", address.interface], f"remove {address}")
 
     def _run(self, arguments: Sequence[str], attempt: str) -> str:
+        import subprocess  # a host without virtual addresses needs none
+
         try:
             # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
             done = subprocess.run([*self._command, *arguments], capture_output=True, text=True, check=False)

@@ -136,9 +136,9 @@ def _parse_each(name: str, items: Iterable[Params], parse: Callable[[Params], Pa
 def _refuse_twice(name: str, keys: Sequence[Any]) -> None:
     seen: dict[Any, int] = {}
     for index, key in enumerate(keys):
-        if key in seen:
-            raise PocketError(f"{name}[{seen[key]}] and {name}[{index}] are both {key}; list each one once")
-        seen[key] = index
+        first = seen.setdefault(key, index)
+        if first != index:
+            raise PocketError(f"{name}[{first}] and {name}[{index}] are both {key}; list each one once")
 
 
 _FAMILIES = ("ipv4", "ipv6")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -145,6 +144,8 @@ class Files:
 
     def write(self, path: str, text: str) -> None:
         """Replace a file; its directory is made where it is missing."""
+        import tempfile  # a boot writes none
+
         try:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".new")

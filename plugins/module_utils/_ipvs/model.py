@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from .._errors import PocketError
@@ -97,15 +98,19 @@ DEST_SETTINGS = (
 
 def canonical_address(text: str, parameter: str = "address") -> str:
     """`text` as inet_ntop(3) prints it; PocketError where it is no IPv4 or IPv6 address."""
-    stripped = str(text).strip()
-    family = socket.AF_INET6 if ":" in stripped else socket.AF_INET
     try:
-        return socket.inet_ntop(family, socket.inet_pton(family, stripped))
+        return _canonical(str(text).strip())
     except (OSError, ValueError):
         raise PocketError(
             f"{parameter} is {text!r}, which is neither an IPv4 nor an IPv6 address; "
             "give one address without prefix length, port or zone, such as 192.0.2.10 or 2001:db8::10"
         ) from None
+
+
+@lru_cache(maxsize=65536)  # each address of a table is met in what is wanted, and in what is there
+def _canonical(text: str) -> str:
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    return socket.inet_ntop(family, socket.inet_pton(family, text))
 
 
 def address_family(address: str) -> str:
@@ -228,6 +233,8 @@ class Service:
     def over(self, current: Service | None) -> Service:
         """What the kernel is to hold when this is asked for and `current` is there (none: on creation)."""
         stated = _stated(SERVICE_SETTINGS, self)
+        if current is not None and stated.items() <= vars(current).items():
+            return current
         if current is None:
             return Service(self.key, **{**_initial(SERVICE_SETTINGS, self.key.family), **stated})
         if self.scheduler not in (None, current.scheduler) and self.scheduler_flags is None:
@@ -281,7 +288,8 @@ class Dest:
     stats: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.forwarding in (None, "tunnel"):
+        untold = self.tunnel_type is self.tunnel_port is self.tunnel_checksum is None
+        if untold or self.forwarding in (None, "tunnel"):
             return
         for setting in TUNNEL_SETTINGS:
             if getattr(self, setting.name) not in (None, setting.default):
@@ -294,6 +302,8 @@ class Dest:
     def over(self, current: Dest | None) -> Dest:
         """What the kernel is to hold when this is asked for and `current` is there (none: on creation)."""
         stated = _stated(DEST_SETTINGS, self)
+        if current is not None and stated.items() <= vars(current).items():
+            return current
         kept = _stated(DEST_SETTINGS, current) if current else _initial(_PLAIN_SETTINGS, self.key.family)
         tunnel = _kept_tunnel(kept, stated) if {**kept, **stated}["forwarding"] == "tunnel" else _NO_TUNNEL
         return Dest(self.key, **{**kept, **tunnel, **stated})

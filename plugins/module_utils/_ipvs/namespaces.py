@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Iterator
@@ -57,6 +56,8 @@ def inside(namespace: str | None) -> Iterator[None]:
 
 
 def _enter(descriptor: int, namespace: str) -> None:
+    import ctypes  # only where it is needed: a table may be read and compared in less time
+
     library = ctypes.CDLL(None, use_errno=True)
     if library.setns(descriptor, CLONE_NEWNET) != 0:
         reason = os.strerror(ctypes.get_errno())

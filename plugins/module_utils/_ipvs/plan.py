@@ -9,7 +9,7 @@ edited, never deleted and made anew: live connections survive every edit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,14 +110,19 @@ def _service_operations(wanted: Wanted, present: VirtualService | None, drains: 
     dests = present.dests if present else {}
     for dest in wanted.dests:
         yield from _dest_operations(target, dest, dests.get(dest.key))
-    named = {dest.key for dest in wanted.dests}
-    absent = set(wanted.absent_dests)
-    leaving = [dest for dest in dests.values() if dest.key in absent or (wanted.purge_dests and dest.key not in named)]
-    for dest in _sorted(leaving):
+    for dest in _sorted(_leaving(wanted, dests)):
         if drains(key):
             yield from _drain(target, dest)
         write = Write("delete", target, dest, drained=drains(key))
         yield Operation("delete", _name(key, dest.key), WhenPrinted(dest.settings), None, write)
+
+
+def _leaving(wanted: Wanted, present: Mapping[DestKey, Dest]) -> list[Dest]:
+    leaving = [present[key] for key in dict.fromkeys(wanted.absent_dests) if key in present]
+    if wanted.purge_dests:
+        staying = {dest.key for dest in wanted.dests}.union(wanted.absent_dests)
+        leaving += [dest for key, dest in present.items() if key not in staying]
+    return leaving
 
 
 def _drain(service: Service, dest: Dest) -> Iterator[Operation]:

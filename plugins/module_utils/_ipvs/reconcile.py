@@ -211,7 +211,9 @@ class Host:
             self.kernel().require_modules(*missing_modules(table, aim.wanted))
         settings = self.kernel().settings() if any(True for _one in aim.settings.items()) else None
         daemons = self.kernel().daemons() if aim.daemons or aim.absent_daemons else ()
-        return Present(table, self._addresses.read(), self._remembered(), settings, daemons)
+        remembered = self._remembered()
+        addresses = self._addresses.read() if aim.addresses or remembered else frozenset()
+        return Present(table, addresses, remembered, settings, daemons)
 
     def check(self, plan: Plan) -> None:
         """Refuse before the first write what could not be written."""

@@ -78,4 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     gc.disable()  # it would go through a large table again and again, and there is nothing to collect
-    sys.exit(main())  # pylint: disable=ansible-bad-function  # a program, not a module
+    status = main()
+    gc.freeze()  # nor at the end
+    sys.exit(status)  # pylint: disable=ansible-bad-function  # a program, not a module

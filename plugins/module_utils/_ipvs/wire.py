@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .daemon import Daemon
@@ -112,15 +113,16 @@ def replies(data: bytes) -> Iterator[Reply]:
         offset += (length + 3) & ~3
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes of one level: number -> payload."""
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes of one level, from `offset` on: number -> payload."""
     found = {}
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
+    unpack = _ATTRIBUTE.unpack_from
+    end = len(data) - 4
+    while offset <= end:
+        length, kind = unpack(data, offset)
+        if length < 4:  # less than its own header
             break
-        found[kind & _TYPE_MASK] = data[offset + _ATTRIBUTE.size : offset + length]
+        found[kind & _TYPE_MASK] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
 
@@ -129,28 +131,32 @@ def _attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 
+# Whole attributes with a number in them: length, type, payload, padding.
+_U8, _U16, _U32 = struct.Struct("=HHB3x"), struct.Struct("=HHH2x"), struct.Struct("=HHI")
+
+
 def _u8(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=B", value))
+    return _U8.pack(5, kind, value)
 
 
 def _u16(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=H", value))
+    return _U16.pack(6, kind, value)
 
 
 def _u32(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
+    return _U32.pack(8, kind, value)
 
 
 def _port(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("!H", value))
+    return _U16.pack(6, kind, socket.htons(value))
 
 
 def _text(kind: int, value: str) -> bytes:
     return _attribute(kind, value.encode() + b"\0")
 
 
-def _number(payload: bytes, default: int = 0) -> int:
-    return int.from_bytes(payload, NATIVE) if payload else default
+def _number(payload: bytes) -> int:
+    return int.from_bytes(payload, NATIVE)  # of nothing it is 0
 
 
 def _string(payload: bytes) -> str:
@@ -166,6 +172,8 @@ _TUNNEL_NAME = {number: name for name, number in TUNNEL_TYPES.items()}
 _CHECKSUM_NAME = {number: name for name, number in TUNNEL_CHECKSUMS.items()}
 
 CMD_ATTR_SERVICE, CMD_ATTR_DEST, CMD_ATTR_DAEMON = 1, 2, 3
+# Where the attributes of a service, dest or daemon begin: the one that holds them is all there is in such a message.
+WITHIN = _ATTRIBUTE.size
 
 # Service
 SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_FWMARK, SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT = range(1, 9)
@@ -181,6 +189,7 @@ DEST_TUN_TYPE, DEST_TUN_PORT, DEST_TUN_FLAGS = range(13, 16)
 FORWARDING_MASK = 0x7
 
 
+@lru_cache(maxsize=16)  # the dests of a service follow each other
 def encode_service_key(key: ServiceKey) -> bytes:
     """The attribute that names a service."""
     return _attribute(CMD_ATTR_SERVICE | _NESTED, _service_key(key))
@@ -246,7 +255,7 @@ def encode_dest(dest: Dest, identity_only: bool = False) -> bytes:
 
 def decode_service(data: bytes, stats: bool = False) -> Service:
     """The service in a reply; with `stats` its counters too."""
-    found = attributes(attributes(data)[CMD_ATTR_SERVICE])
+    found = attributes(data, WITHIN)
     family = _FAMILY_NAME[_number(found[SVC_AF])]
     flags = struct.unpack("=II", found[SVC_FLAGS])[0] if SVC_FLAGS in found else 0
     timeout = _number(found.get(SVC_TIMEOUT, b""))
@@ -287,9 +296,9 @@ def _decode_netmask(payload: bytes, family: str) -> str:
 
 def decode_dest(data: bytes, service: ServiceKey, stats: bool = False) -> Dest:
     """The dest of `service` in a reply; with `stats` its counters too."""
-    found = attributes(attributes(data)[CMD_ATTR_DEST])
+    found = attributes(data, WITHIN)
     # Kernels before 3.18 know no mixed families and send no family.
-    family = _FAMILY_NAME[_number(found.get(DEST_ADDR_FAMILY, b""), _FAMILY_NUMBER[service.family])]
+    family = _FAMILY_NAME[_number(found[DEST_ADDR_FAMILY])] if DEST_ADDR_FAMILY in found else service.family
     method = _number(found.get(DEST_FWD_METHOD, b"")) & FORWARDING_MASK
     forwarding = _FORWARDING_NAME.get(method, f"method-{method}")
     tunnel: dict[str, Any] = {}
@@ -302,7 +311,7 @@ def decode_dest(data: bytes, service: ServiceKey, stats: bool = False) -> Dest:
             "tunnel_checksum": _CHECKSUM_NAME.get(flags, f"flags-{flags}"),
         }
     return Dest(
-        key=DestKey(_decode_address(found[DEST_ADDR], family), struct.unpack("!H", found[DEST_PORT])[0]),
+        key=DestKey(_decode_address(found[DEST_ADDR], family), int.from_bytes(found[DEST_PORT], "big")),
         forwarding=forwarding,
         weight=_number(found.get(DEST_WEIGHT, b"")),
         upper_threshold=_number(found.get(DEST_U_THRESH, b"")),
@@ -367,7 +376,7 @@ _DAEMON_NAME = {number: name for name, number in _DAEMON_STATE.items()}
 
 def decode_daemon(data: bytes) -> Daemon:
     """One connection synchronisation daemon."""
-    found = attributes(attributes(data)[CMD_ATTR_DAEMON])
+    found = attributes(data, WITHIN)
     group = found.get(DAEMON_GROUP) or found.get(DAEMON_GROUP6) or b""
     return Daemon(
         daemon=_DAEMON_NAME[_number(found[DAEMON_STATE])],
