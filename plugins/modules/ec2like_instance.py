@@ -118,6 +118,8 @@ options:
       - A terminated one is C(shutting-down) until the next run that changes instances of the store takes it away. Only
         libvirt knows who ended a machine, and only while its daemon runs on; whatever is not certainly the guest's
         own doing, such as a host that lost its power, leaves the instance stopped.
+      - Where others start an instance that this collection had stopped, such as with C(virsh start), libvirt cannot
+        tell the end of that run from the stop, so it stays stopped. Only a boot of the host tells them apart.
     type: str
     choices: [stop, terminate]
   restart_policy:

@@ -14,11 +14,11 @@ from .._errors import PocketError
 from .._plan import Operation
 from .block_devices import deleted_after, disk_changes
 from .launches import size_of
-from .model import HIBERNATED, Instance
+from .model import Instance
 from .protection import protection_stated
 from .request import Current, Request
 
-__all__ = ["HIBERNATED", "Change", "changes", "left_as", "outdated"]
+__all__ = ["Change", "changes", "left_as", "outdated"]
 
 # State asked for -> what brings an instance there, and the state it then is in.
 _WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}

@@ -53,6 +53,7 @@ _OPTIONAL = {
     "client_token": None,
     "shutdown_behavior": "stop",
     "restart_policy": "running",
+    "reason_boot": None,
 }
 _FLAGS = {"source_dest_check": True, "termination_protection": False}
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._errors import PocketError
 from .capacity import HostSize
@@ -26,7 +28,7 @@ from .domain_xml import (
 from .filter_calls import FilterCalls
 from .guest_calls import GuestCalls
 from .machine_calls import MachineCalls
-from .model import LAUNCHING, TERMINATING, Instance
+from .model import HIBERNATED, LAUNCHING, TERMINATING, Instance
 from .network_calls import NetworkCalls
 from .network_filters import with_filters
 from .request import Template
@@ -54,13 +56,18 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             states = connection.getAllDomainStats(
                 self._libvirt.VIR_DOMAIN_STATS_STATE, self._libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
             )
-            found = [self._instance(domain, stats["state.state"], stats["state.reason"]) for domain, stats in states]
+            saved = self._libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
+            hibernated = {domain.name() for domain in connection.listAllDomains(saved)}
+            found = [
+                self._instance(domain, stats["state.state"], stats["state.reason"], domain.name() in hibernated)
+                for domain, stats in states
+            ]
         return sorted(
             (instance for instance in found if instance),
             key=lambda instance: (instance.launch_time, instance.ami_launch_index, instance.instance_id),
         )
 
-    def _instance(self, domain: Any, state: int, reason: int) -> Instance | None:
+    def _instance(self, domain: Any, state: int, reason: int, hibernated: bool) -> Instance | None:
         """Return the instance that `domain` is, none for a domain of somebody else or one just gone."""
         if not domain.name().startswith("i-"):
             return None
@@ -74,7 +81,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         if instance is None:
             return None
         by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
-        return with_phase(replace(instance, host=self.host_name()), by_guest)
+        return with_phase(replace(instance, host=self.host_name()), by_guest, hibernated, self.boot())
 
     def instance(self, instance_id: str) -> Instance | None:
         """Return the one instance of that id, none where there is none."""
@@ -83,7 +90,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         with self._attempt(f"look at the instance {instance_id}"):
             domain = self._domain(instance_id)
             state, reason = domain.state()
-            return self._instance(domain, state, reason)
+            return self._instance(domain, state, reason, bool(domain.hasManagedSaveImage()))
 
     def exists(self, instance_id: str) -> bool:
         """Whether there is a domain of that name."""
@@ -129,6 +136,15 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             with self._attempt(f"ask {self.uri} for its host's name"):
                 self._host_name = self._connection.getHostname()
         return self._host_name
+
+    def boot(self) -> str | None:
+        """Return what tells the present boot of the daemon's host from others; none where that is another host."""
+        if urlsplit(self.uri).netloc:
+            return None
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
 
     def host_size(self) -> HostSize:
         """Return what the host has, and how much of it the running domains of others take."""
@@ -234,10 +250,14 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         return self._connection.lookupByName(instance_id)
 
 
-def with_phase(instance: Instance, by_guest: bool = False) -> Instance:
+def with_phase(
+    instance: Instance, by_guest: bool = False, hibernated: bool = False, boot: str | None = None
+) -> Instance:
     """Return `instance` with the state that its phase, and what its guest did, make of the machine's.
 
     :param by_guest: whether the machine is off because its guest shut down; if nobody asked it to, it did so itself.
+    :param hibernated: whether libvirt has a saved state of it, whoever asked for that.
+    :param boot: the present boot of its host.
     """
     if instance.phase == LAUNCHING:
         return replace(instance, state="pending")
@@ -245,6 +265,13 @@ def with_phase(instance: Instance, by_guest: bool = False) -> Instance:
         return replace(instance, state="shutting-down")
     if instance.state == "running":
         return replace(instance, state_reason="")
+    if hibernated:
+        return replace(instance, state_reason=HIBERNATED)
+    # Of two reasons the later one is true. libvirt knows of ends in this boot alone, so one noted in an earlier boot is
+    # of an earlier run: the host's boot has started the machine since.
+    noted = instance.reason_boot
+    if instance.hibernated or (by_guest and None not in (noted, boot) and noted != boot):
+        instance = replace(instance, state_reason="")
     if by_guest and not instance.state_reason:
         if instance.shutdown_behavior == "terminate":
             return replace(instance, phase=TERMINATING, state="shutting-down", state_reason=BY_GUEST)

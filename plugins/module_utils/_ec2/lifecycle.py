@@ -22,7 +22,7 @@ from typing import TypeVar
 from .._errors import PocketError
 from . import seed
 from .block_devices import DiskChange
-from .changes import HIBERNATED, Change
+from .changes import Change
 from .connection import THREADS, THREADS_THAT_WAIT
 from .disks import ROOT_DEVICE, Disk
 from .domain_xml import Files
@@ -176,11 +176,12 @@ class Lifecycle:
     def _stop(self, instance: Instance, timeout: float) -> None:
         # Said beforehand, so that nobody takes the guest's end for its own decision
         reason = "User initiated shutdown"
-        self._hypervisor.describe(replace(instance, state_reason=reason))
+        stopping = replace(instance, state_reason=reason, reason_boot=self._hypervisor.boot())
+        self._hypervisor.describe(stopping)
         if not self._shut_down(instance, timeout):
             self._hypervisor.power_off(instance)
             reason = f"{reason}; powered off, for the guest did not shut down within {timeout:g} s"
-            self._hypervisor.describe(replace(instance, state_reason=reason))
+            self._hypervisor.describe(replace(stopping, state_reason=reason))
 
     def _shut_down(self, instance: Instance, timeout: float) -> bool:
         now = time.monotonic()
@@ -197,11 +198,7 @@ class Lifecycle:
 
     def hibernate(self, instances: Sequence[Instance]) -> list[Failure]:
         """Write what the guests are doing to disk, and stop them; their next start goes on from there."""
-        return self._each(instances, lambda instance: instance.instance_id, self._hibernate)
-
-    def _hibernate(self, instance: Instance) -> None:
-        self._hypervisor.hibernate(instance)
-        self._hypervisor.describe(replace(instance, state_reason=HIBERNATED))
+        return self._each(instances, lambda instance: instance.instance_id, self._hypervisor.hibernate)
 
     def restart(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
         """Stop and start; those that are stopped are started. Disk, id, MAC and IP address stay."""

@@ -85,6 +85,7 @@ class Instance:
     :param phase: LAUNCHING, LAUNCHED or TERMINATING.
     :param state: a key of STATE_CODES.
     :param state_reason: why it is in its state, where there is something to say.
+    :param reason_boot: the boot of its host in which that was noted; none where that is not known.
     :param key_name: the key pair whose public key its guest was given.
     :param client_token: the token of the call that launched it.
     :param security_groups: the ids of its security groups.
@@ -124,6 +125,7 @@ class Instance:
     phase: str = LAUNCHED
     state: str = "stopped"
     state_reason: str = ""
+    reason_boot: str | None = field(default=None, compare=False)
     host: str = ""
     machine: Machine = field(default_factory=Machine)
 

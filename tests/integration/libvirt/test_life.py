@@ -122,6 +122,16 @@ def test_hibernated_guests_go_on_where_they_were(cloud: Cloud) -> None:
     assert "hibernated" in cloud.refused(name="a", vcpus=2, memory_mib=256, allow_stop=True)["msg"]
     cloud.both(**asked)
     assert cloud.host.http(address, path="/boots") == "1"
+    # libvirt says what is hibernated, whoever asked for it and whether or not that was written down.
+    cloud.host.virsh("managedsave", instance["instance_id"])
+    (found,) = cloud.both(name="a", state="stopped")["instances"]
+    assert found["state_transition_reason"] == "User initiated hibernate"
+    assert "hibernated" in cloud.refused(name="a", root_size_gib=8)["msg"]
+    cloud.host.virsh("start", instance["instance_id"])
+    cloud.host.virsh("destroy", instance["instance_id"])
+    (found,) = cloud.both(name="a", vcpus=2, memory_mib=256)["instances"]
+    assert (found["state_transition_reason"], found["vcpus"]) == ("", 2)
+    cloud.both(**asked, vcpus=2, memory_mib=256)
     # Terminated while hibernated, it leaves no saved state behind.
     cloud.run(name="a", state="stopped", hibernate=True)
     cloud.both(name="a", state="terminated")

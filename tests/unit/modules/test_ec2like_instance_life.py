@@ -189,6 +189,40 @@ def test_hibernate_keeps_what_the_guest_was_doing(desk: Desk) -> None:
     assert desk.hypervisor.hibernated == set()
 
 
+def test_libvirt_alone_says_what_is_hibernated(desk: Desk) -> None:
+    (one,) = desk.call(name="a")["instance_ids"]
+    kill_after(desk, 1, name="a", state="stopped", hibernate=True)
+    assert desk.hypervisor.hibernated == {one}
+    assert desk.again(name="a", state="stopped")["instances"][0]["state_transition_reason"] == "User initiated hibernate"
+    for change in ({"instance_type": "t3.nano"}, {"root_size_gib": 8}):
+        assert "is hibernated" in desk.refuse(name="a", **change)["msg"]
+    # Started and ended by others, it has nothing left that a change could spoil.
+    desk.hypervisor.hibernated.clear()
+    assert desk.again(name="a", instance_type="t3.nano")["instances"][0]["state_transition_reason"] == ""
+
+
+def test_a_stop_before_the_hosts_boot_does_not_account_for_what_a_guest_does_after_it(desk: Desk) -> None:
+    asked = {"restart_policy": "always", "instance_initiated_shutdown_behavior": "terminate"}
+    ids = desk.call(exact_count=2, tags=WEB, **asked)["instance_ids"]
+    desk.call(tags=WEB, state="stopped")
+    desk.hypervisor.reboot()
+    assert desk.states() == dict.fromkeys(ids, "running")
+    desk.hypervisor.shut_itself_down(ids[0])
+    assert desk.states() == {ids[0]: "shutting-down", ids[1]: "running"}
+    desk.call(instance_ids=ids[1:], state="stopped")
+    assert desk.states() == {ids[1]: "stopped"}
+
+
+def test_a_stop_of_unknown_time_terminates_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = desk.call(name="a", instance_initiated_shutdown_behavior="terminate")["instance_ids"]
+    for before, after in ((None, "boot-1"), ("boot-1", None)):
+        monkeypatch.setattr(desk.hypervisor, "boot", lambda before=before: before)
+        desk.call(name="a", state="running")
+        desk.call(name="a", state="stopped")
+        monkeypatch.setattr(desk.hypervisor, "boot", lambda after=after: after)
+        assert desk.states() == {one: "stopped"}
+
+
 # Changes in place
 
 

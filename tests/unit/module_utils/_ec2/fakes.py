@@ -99,6 +99,7 @@ class FakeHypervisor(Hypervisor):
         self.by_guest: set[str] = set()  # whose guest shut itself down
         self.hibernated: set[str] = set()
         self.at_boot: set[str] = set()
+        self.boots = 1
         self.size = HostSize(cpus=4, memory_mib=1 << 20)
         self.deaf: set[str] = set()  # guests that do not hear the power button
         self.broken: dict[str, str] = {}  # what fails for whom
@@ -130,7 +131,9 @@ class FakeHypervisor(Hypervisor):
         for instance_id, xml in self.domains.items():
             instance = instance_of(xml, "running" if instance_id in self.running else "stopped")
             assert instance is not None
-            found.append(with_phase(replace(instance, host=self.host_name()), instance_id in self.by_guest))
+            instance = replace(instance, host=self.host_name())
+            by_guest, hibernated = instance_id in self.by_guest, instance_id in self.hibernated
+            found.append(with_phase(instance, by_guest, hibernated, self.boot()))
         return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
 
     def instance(self, instance_id: str) -> Instance | None:
@@ -229,6 +232,16 @@ class FakeHypervisor(Hypervisor):
 
     def host_name(self) -> str:
         return "kvm1"
+
+    def boot(self) -> str | None:
+        return f"boot-{self.boots}"
+
+    def reboot(self) -> None:
+        """As the power goes and comes back: libvirt knows no more who ended what."""
+        self.boots += 1
+        self.by_guest.clear()
+        self.running = set(self.at_boot)
+        self.hibernated -= self.running
 
     def host_size(self) -> HostSize:
         return self.size
