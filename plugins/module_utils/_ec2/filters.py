@@ -9,8 +9,9 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -63,6 +64,11 @@ def check_filters(
     """Return `filters` in one form; raises InvalidParameterValue for an unknown name or a value of no text."""
     checked = {}
     for name, given in (filters or {}).items():
+        if not isinstance(name, str):
+            raise PocketError(
+                f"filters: {name!r} is no text, and so no filter's name; known are {', '.join(known)} and tag:KEY",
+                code="InvalidParameterValue",
+            )
         if name not in known and not (name.startswith(_TAG) and len(name) > len(_TAG)):
             raise PocketError(_unknown(name, known), code="InvalidParameterValue")
         values = list(given) if isinstance(given, (list, tuple)) else [given]
@@ -93,17 +99,40 @@ def matches(thing: Any, filters: Filters, known: Mapping[str, Callable[[Any], li
             values = [thing.tags[key]] if key in thing.tags else []
         else:
             values = known[name](thing)
-        if not any(_pattern(pattern).fullmatch(value) for pattern in patterns for value in values):
+        if not any(_fits(_parts(pattern), value) for pattern in patterns for value in values):
             return False
     return True
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    """Translate a value with wildcards; a backslash takes the meaning off the character behind it, as in EC2."""
-    parts = []
-    for escaped, character in re.findall(r"(\\)?([\s\S])", text):
-        if escaped or character not in "*?":
-            parts.append(re.escape(character))
+# Longer than the characters that they stand beside, so none of those is taken for one.
+_ANY = "any text"
+_ONE = "any character"
+
+
+@functools.lru_cache(128)
+def _parts(pattern: str) -> tuple[str, ...]:
+    """Split a value with wildcards; a backslash takes the meaning off the character behind it, as in EC2."""
+    wildcards = {"*": _ANY, "?": _ONE}
+    found = re.findall(r"(\\)?([\s\S])", pattern)
+    return tuple(character if escaped else wildcards.get(character, character) for escaped, character in found)
+
+
+def _fits(parts: Sequence[str], text: str) -> bool:
+    """Whether `text` matches. No regular expression: one tries every C(*) again, and some patterns take it for ever."""
+    if len(parts) - parts.count(_ANY) > len(text):
+        return False
+    at = place = 0
+    after_any, begun = -1, 0  # where to go on when what follows the last C(*) does not fit; what was before it does
+    while at < len(text):
+        if place < len(parts) and parts[place] == _ANY:
+            place += 1
+            after_any, begun = place, at
+        elif place < len(parts) and parts[place] in (_ONE, text[at]):
+            at += 1
+            place += 1
+        elif after_any >= 0:
+            begun += 1
+            at, place = begun, after_any
         else:
-            parts.append("." + ("*" if character == "*" else ""))
-    return re.compile("".join(parts), re.DOTALL)
+            return False
+    return all(part == _ANY for part in parts[place:])
