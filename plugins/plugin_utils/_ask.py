@@ -51,7 +51,13 @@ def ask(host: KvmHost, filters: Mapping[str, Any], timeout: float) -> list[dict[
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(
-            host.command(timeout), stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+            host.command(timeout),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+            encoding="utf-8",
+            errors="replace",  # a shell's start-up files may say anything; the answer itself is ASCII
         )
     except OSError as error:
         raise PocketError(f"Cannot ask {host.label}: {error.strerror}: {error.filename}") from error
@@ -66,9 +72,12 @@ def ask(host: KvmHost, filters: Mapping[str, Any], timeout: float) -> list[dict[
 
 
 def _answer(host: KvmHost, out: str, said: str, status: int) -> list[dict[str, Any]]:
-    _before, mark, told = out.rpartition(_carried.MARK)
-    if mark:
-        answer = json.loads(told)
+    told = next((line for line in reversed(out.split("\n")) if line.startswith(_carried.MARK)), None)
+    if told is not None:
+        try:
+            answer = json.loads(told[len(_carried.MARK) :])
+        except ValueError as error:
+            raise PocketError(f"Cannot ask {host.label}: its answer broke off: {error}") from error
         if "error" in answer:
             raise PocketError(f"Cannot list the instances of {host.label}: {answer['error']}")
         return answer["instances"]  # type: ignore[no-any-return]

@@ -22,7 +22,7 @@ from typing import Any
 __all__ = ["MARK", "PACKAGE", "Carried", "main", "pack"]
 
 PACKAGE = "pocket_cloud"
-# A shell's start-up files may print before the program does; its answer comes behind this.
+# A shell's start-up files may print, too: the answer is the last line that begins so.
 MARK = "pocket.cloud answers: "
 
 
@@ -55,4 +55,4 @@ def main(packed: str, module: str, request: dict[str, Any]) -> None:
     """Print what answer() of the carried module says to `request`."""
     sys.meta_path.insert(0, Carried(json.loads(zlib.decompress(base64.b64decode(packed)))))
     found = importlib.import_module(f"{PACKAGE}.{module}").answer(request)
-    sys.stdout.write(f"{MARK}{json.dumps(found)}\n")
+    sys.stdout.write(f"\n{MARK}{json.dumps(found)}\n")

@@ -156,6 +156,20 @@ def test_several_hosts_of_which_one_is_down(bench: Bench) -> None:
     assert "Cannot list the instances of the KVM host b (this machine): libvirtd isn't running on this host" in said
 
 
+def test_what_a_host_says_beside_its_answer(bench: Bench) -> None:
+    tagged = [{**INSTANCES[0], "tags": {"Name": f"{MARK}x"}}]
+    answer = MARK + json.dumps({"instances": tagged})
+    listed, _said = bench.run([bench.host(instances=answer + "\nBye")])
+    (variables,) = listed["_meta"]["hostvars"].values()
+    assert f"{MARK}x" in json.dumps(variables["ec2_tags"])
+    here = bench.host()
+    (bench.place / "here" / "answer").write_bytes(b"caf\xe9\n" + answer.encode())
+    broken = bench.host("broken", instances=answer[:-9])
+    listed, said = bench.run([here, broken], unreachable="warn")
+    assert len(listed["_meta"]["hostvars"]) == 1
+    assert "its answer broke off" in " ".join(said.split())
+
+
 def test_a_host_that_hangs(bench: Bench) -> None:
     slow = bench.host()
     Path(slow["python"]).write_text("#!/bin/sh\nsleep 60\n")

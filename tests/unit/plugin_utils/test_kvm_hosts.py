@@ -85,7 +85,7 @@ def test_the_program_brings_all_that_it_imports() -> None:
     # An isolated Python in another place sees nothing of the collection.
     text = program({"uri": "nonsense:///", "store": "/nowhere", "filters": {"tag:a": ("b",)}})
     done = subprocess.run([sys.executable, "-I", "-"], input=text, capture_output=True, text=True, check=True, cwd="/")
-    answer = json.loads(done.stdout.removeprefix(MARK))
+    answer = json.loads(done.stdout.strip().removeprefix(MARK))
     assert "nonsense:///" in answer["error"] or "The Python library libvirt" in answer["error"]
     assert done.stderr == ""
 
