@@ -239,6 +239,8 @@ def _stated_ipv6(current: Current, network: Network, wanted: InterfaceRequest, t
             f"{parameter}: the network {network.name!r} has no IPv6 subnet; give it one with ec2like_network's "
             "ipv6_cidr, or leave the address out"
         )
+    if "%" in str(text):
+        raise _bad(f"{parameter}: {text!r} names a link; give the address without '%' and what follows it")
     try:
         address = IPv6(text or "")
     except ValueError as error:

@@ -165,7 +165,7 @@ def _ipv6_cidr(text: str | None) -> ipaddress.IPv6Interface | str | None:
     if not text:
         return text
     try:
-        if "/" not in text:
+        if "/" not in text or "%" in text:
             raise ValueError(text)
         cidr = ipaddress.IPv6Interface(text)
     except ValueError as error:

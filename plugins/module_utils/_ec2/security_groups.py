@@ -219,15 +219,23 @@ def _drafted(stated: Mapping[str, Any], where: str) -> Iterator[Rule]:
         )
     for first, last in _ports(stated, protocol, where):
         for peer in peers:
-            if (protocol == "icmp" and ":" in peer and "/" in peer) or (protocol == "icmpv6" and "." in peer):
+            if _is_of_the_other_family(protocol, peer):
                 raise _bad(f"{where}: {protocol} cannot be combined with {peer}; icmp is IPv4's, icmpv6 IPv6's")
             yield Rule(protocol, first, last, peer, description)
+
+
+def _is_of_the_other_family(protocol: str, peer: str) -> bool:
+    if protocol not in ("icmp", "icmpv6") or peer.startswith(("sg-", _BY_NAME)):
+        return False
+    return (":" in peer) != (protocol == "icmpv6")
 
 
 def _peers(stated: Mapping[str, Any], where: str) -> Iterator[str]:
     for option, kind in (("cidr_ip", ipaddress.IPv4Network), ("cidr_ipv6", ipaddress.IPv6Network)):
         for text in stated[option] or ():
             try:
+                if "%" in text:
+                    raise ValueError("it names a link")
                 yield str(kind(text))
             except ValueError as error:
                 sample = "10.80.0.0/24" if option == "cidr_ip" else "2001:db8::/64"

@@ -207,6 +207,13 @@ def test_an_instance_has_the_filters_that_its_groups_and_its_addresses_ask_for(d
     assert list(desk.hypervisor.filters or {}) == [f"pocket-{group['group_id']}"]
 
 
+@pytest.mark.parametrize(("proto", "name"), [("icmp", "web/front:1"), ("icmpv6", "web.prod")])
+def test_a_groups_name_is_not_taken_for_a_cidr(desk: Desk, proto: str, name: str) -> None:
+    peer = desk.again(name=name)["group_id"]
+    (rule,) = desk.again(name="ping", rules=[{"proto": proto, "group_name": [name]}])["ip_permissions"]
+    assert [one["group_id"] for one in rule["user_id_group_pairs"]] == [peer]
+
+
 def test_a_group_in_use_stays(desk: Desk) -> None:
     desk.again()
     desk.again(name="other", rules=[{"ports": ["80"], "group_name": ["web"]}])
@@ -251,6 +258,7 @@ def test_a_filter_that_was_edited_or_removed_is_made_anew(desk: Desk) -> None:
         ({"proto": "icmp", "from_port": 256, "cidr_ip": ["0.0.0.0/0"]}, "no type and code", "InvalidParameterValue"),
         ({"proto": "icmp", "cidr_ipv6": ["::/0"]}, "icmp cannot be combined with ::/0", "InvalidParameterValue"),
         ({"proto": "icmpv6", "cidr_ip": ["0.0.0.0/0"]}, "icmpv6 cannot be combined", "InvalidParameterValue"),
+        ({"proto": "all", "cidr_ipv6": ["fe80::%eth0/64"]}, "it names a link", "InvalidParameterValue"),
         ({**HTTP, "cidr_ip": ["10.0.0.1/8"]}, "cidr_ip: '10.0.0.1/8' is no network", "InvalidParameterValue"),
         ({**HTTP, "cidr_ip": ["::/0"]}, "cidr_ip: '::/0'", "InvalidParameterValue"),
         ({**HTTP, "cidr_ipv6": ["10.0.0.0/8"]}, "cidr_ipv6: '10.0.0.0/8'", "InvalidParameterValue"),

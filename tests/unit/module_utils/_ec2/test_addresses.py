@@ -151,6 +151,7 @@ CURRENT = Current(
         ({"private_ip_address": "10.80.0.3"}, "is reserved or leased", "InvalidIPAddress.InUse"),
         ({"private_ip_address": "10.80.0.4"}, f"the machine {MAC} answers", "InvalidIPAddress.InUse"),
         ({"ipv6_address": "10.80.0.9"}, "ipv6_address: '10.80.0.9' is no IPv6 address", "InvalidParameterValue"),
+        ({"ipv6_address": "fd00:80::1%eth0"}, "'fd00:80::1%eth0' names a link", "InvalidParameterValue"),
         ({"ipv6_address": "fd00:80::"}, "is no machine's address", "InvalidParameterValue"),
         ({"ipv6_address": "fd00:81::9"}, "is no machine's address in fd00:80::/64", "InvalidParameterValue"),
         ({"ipv6_address": "fd00:80::1"}, "of the network 'pocket' itself", "InvalidParameterValue"),
