@@ -15,6 +15,7 @@ from .model import Instance
 __all__ = ["Capacity", "HostSize", "Policy", "Room", "policy_of"]
 
 Size = tuple[int, int]  # vCPUs, MiB
+_MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ def policy_of(values: Any, source: str) -> Policy:
         if name not in least:
             raise PocketError(f"The capacity policy in {source} has {name!r}; known are {', '.join(least)}")
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (number and value >= least[name]) and not (value is None and name in ("vcpus_per_cpu", "boots_at_once")):
-            raise PocketError(f"The capacity policy in {source} has {name}: {value!r}; give at least {least[name]}")
+        fits = number and least[name] <= value <= _MOST
+        if not fits and not (value is None and name in ("vcpus_per_cpu", "boots_at_once")):
+            raise PocketError(
+                f"The capacity policy in {source} has {name}: {value!r}; give {least[name]} to {_MOST}"
+            )
     return Policy(**values)

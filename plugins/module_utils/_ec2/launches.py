@@ -70,15 +70,15 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     return launches
 
 
-def fitting(current: Current, request: Request, most: int, staying: Iterable[Instance]) -> int:
+def fitting(current: Current, request: Request, most: int, beside: Iterable[Instance]) -> int:
     """Return how many of `most` instances the host has room for; raises where they are fewer than there must be.
 
-    :param staying: the instances there will be beside them.
+    :param beside: the instances there will be beside them, as this run leaves them.
     """
     if current.capacity is None:
         return most
     size = size_of(current, request.template)
-    left = current.capacity.room.left((one.vcpus, one.memory_mib) for one in staying if one.state != "stopped")
+    left = current.capacity.room.left((one.vcpus, one.memory_mib) for one in beside if one.state != "stopped")
     least = request.min_count or most
     fits = min(most, left.fits(size))
     if fits < least:

@@ -25,6 +25,7 @@ __all__ = [
     "INSTANCE_TYPES",
     "LAUNCHED",
     "LAUNCHING",
+    "MOST_VCPUS",
     "STATE_CODES",
     "TERMINATING",
     "Instance",
@@ -64,6 +65,9 @@ INSTANCE_TYPES: dict[str, tuple[int, int]] = {
     "c5.large": (2, 4096),
     "r5.large": (2, 16384),
 }
+
+# Every type of machine takes as many, and libvirt gives more only to one with an IOMMU that instances do not have.
+MOST_VCPUS = 255
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://pocket.cloud/")
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")

@@ -53,7 +53,9 @@ def plan_instances(current: Current, request: Request) -> Planned:
         operations += changes(instance, request, current)
     staying = [instance for instance in live if instance not in surplus]
     _check_starts(operations, staying, current)
-    already, launches, token = _launches(current, request, len(chosen), staying)
+    left = {instance.instance_id: left_as(instance, request, current) for instance in kept}
+    beside = [left.get(instance.instance_id, instance) for instance in staying]
+    already, launches, token = _launches(current, request, len(chosen), beside)
     operations += token
     operations += [_launch(number, launch) for number, launch in enumerate(launches, start=1)]
     ids = [one.instance_id for one in (*kept, *already)] + [launch.instance.instance_id for launch in launches]
@@ -62,20 +64,29 @@ def plan_instances(current: Current, request: Request) -> Planned:
 
 
 def _launches(
-    current: Current, request: Request, chosen: int, staying: Sequence[Instance]
+    current: Current, request: Request, chosen: int, beside: Sequence[Instance]
 ) -> tuple[list[Instance], list[Launch], list[Operation]]:
-    """Return what the request's token launched before, what is to be launched, and the write that remembers it."""
+    """Return what the request's token launched before, what is to be launched, and the write that remembers it.
+
+    :param beside: the other instances, as this run leaves them.
+    """
     if request.template.client_token is not None and current.token is not None:
         already, rest = taken_up(current.token, current, request)
         ids = current.token["instance_ids"]
-        launches = [] if rest is None else new_instances(current, replace(request, drawn=rest), len(rest.instance_ids))
+        launches = [] if rest is None else _rest(current, replace(request, drawn=rest), beside)
         return already, [launch.numbered(ids.index(launch.instance.instance_id)) for launch in launches], []
     missing = _missing(chosen, request)
     if not missing:
         return [], [], []
-    launches = new_instances(current, request, fitting(current, request, missing, staying))
+    launches = new_instances(current, request, fitting(current, request, missing, beside))
     token = [record_launch(request, launches)] if request.template.client_token is not None else []
     return [], launches, token
+
+
+def _rest(current: Current, request: Request, beside: Sequence[Instance]) -> list[Launch]:
+    """Return what is missing of a token's launch, all of it: how many there are was settled when it began."""
+    missing = len(request.drawn.instance_ids)
+    return new_instances(current, request, fitting(current, replace(request, min_count=None), missing, beside))
 
 
 def _wanted_ids(request: Request, chosen: Sequence[Instance]) -> tuple[str, ...]:

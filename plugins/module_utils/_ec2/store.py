@@ -16,10 +16,11 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,16 @@ from .._errors import PocketError
 from .capacity import Capacity, HostSize, Policy, policy_of
 from .database import Database, Records, cannot, open_private
 from .images import Image, ImageSource, gib
+from .model import MOST_VCPUS
+from .tombstones import LIFETIME, timestamp
 
 __all__ = ["DEFAULT_ROOT", "Store"]
 
 DEFAULT_ROOT = "/var/lib/pocket-cloud"
-TOMBSTONE_LIFETIME = timedelta(days=30)
 # Seconds that a run waits for another: the launch of a hundred emulated guests takes minutes.
 LOCK_TIMEOUT = 900.0
 
+_PASSAGE = stat.S_IXGRP | stat.S_IXOTH
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{17}")
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
 
@@ -44,9 +47,9 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str] = DEFAULT_ROOT) -> None:
         self.root = Path(os.fspath(root))
-        if not self.root.is_absolute() or ".." in self.root.parts:
+        if not self.root.is_absolute() or ".." in self.root.parts or "\0" in os.fspath(root):
             raise PocketError(
-                f"The store {os.fspath(root)} is not an absolute path without '..'; state one such as {DEFAULT_ROOT}"
+                f"The store {os.fspath(root)!r} is not an absolute path without '..'; state one such as {DEFAULT_ROOT}"
             )
         self.image_directory = self.root / "images"
         self._instances = self.root / "instances"
@@ -63,6 +66,7 @@ class Store:
     @contextmanager
     def undisturbed(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         """Keep writers out while only reading, as check mode does; writes nothing, not even where there is no store."""
+        self._check_root()
         try:
             descriptor = os.open(self.root / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:  # no store yet, or none that we may use: reading tells
@@ -123,13 +127,24 @@ class Store:
                 time.sleep(0.05)
 
     def _create(self) -> None:
-        # Others may pass through the directories (QEMU runs as a user of its own) but not list them.
+        self._check_root()
         try:
             for directory in (self.root, self.image_directory, self._instances):
-                directory.mkdir(mode=0o711, parents=directory is self.root, exist_ok=True)
-                directory.chmod(0o711)
+                _make_directory(directory, parents=directory is self.root)
         except OSError as error:
             raise cannot("make", directory, error) from error
+
+    def _check_root(self) -> None:
+        """Refuse a directory that is everybody's, such as /tmp."""
+        try:
+            mode = stat.S_IMODE(self.root.stat().st_mode)
+        except OSError:  # not there yet, or not to be looked at: making it tells
+            return
+        if mode & stat.S_IWOTH:
+            raise PocketError(
+                f"store: {self.root} can be written to by anybody (mode {mode:04o}), who could put another file in the "
+                f"place of a disk; state a directory of its own, such as {DEFAULT_ROOT}"
+            )
 
     # Instances
 
@@ -164,8 +179,8 @@ class Store:
         :param when: with a time zone.
         """
         self.instance_directory(record["instance_id"])
-        oldest = _timestamp(when - TOMBSTONE_LIFETIME)
-        values = (record["instance_id"], _timestamp(when), json.dumps(record, sort_keys=True))
+        oldest = timestamp(when - LIFETIME)
+        values = (record["instance_id"], timestamp(when), json.dumps(record, sort_keys=True))
         with self._database.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", values)
             connection.execute("DELETE FROM tombstones WHERE terminated_at < ?", (oldest,))
@@ -281,15 +296,25 @@ class Store:
         )
 
 
+def _make_directory(directory: Path, parents: bool) -> None:
+    """Make it so that others may pass through (QEMU runs as a user of its own) but not list it.
+
+    One that is there keeps its mode, but for that passage: whoever made it here may have been killed before the chmod.
+    """
+    try:
+        directory.mkdir(mode=_PASSAGE | stat.S_IRWXU, parents=parents)
+        mode = 0
+    except FileExistsError:
+        mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & _PASSAGE != _PASSAGE:
+        directory.chmod(mode | _PASSAGE | stat.S_IRWXU)
+
+
 def _note(descriptor: int, text: str) -> None:
     """Write who holds a lock into its file; on a full disk the lock holds all the same."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
-
-
-def _timestamp(when: datetime) -> str:
-    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _instance_type(path: Path, name: str, size: Any) -> dict[str, int]:
@@ -298,5 +323,9 @@ def _instance_type(path: Path, name: str, size: Any) -> dict[str, int]:
         raise PocketError(
             f"The operator's instance type {name} in {path} is {json.dumps(size)}; "
             'expected {"vcpus": N, "memory_mib": N}, both whole numbers of at least 1'
+        )
+    if values[0] > MOST_VCPUS:  # type: ignore[operator]
+        raise PocketError(
+            f"The operator's instance type {name} in {path} has {values[0]} vcpus; an instance has at most {MOST_VCPUS}"
         )
     return {"vcpus": values[0], "memory_mib": values[1]}  # type: ignore[dict-item]

@@ -19,6 +19,7 @@ from .._errors import PocketError
 from .._plan import Operation
 from .model import Instance
 from .request import Current, Drawn, Launch, Request
+from .tombstones import forgotten
 
 __all__ = ["check_client_token", "record_launch", "taken_up"]
 
@@ -73,6 +74,8 @@ def taken_up(record: Mapping[str, Any], current: Current, request: Request) -> t
     ids = record["instance_ids"]
     there = [live[one] for one in ids if one in live]
     missing = tuple(one for one in ids if one not in live and one not in gone)
+    if forgotten(record["launch_time"], request.drawn.launch_time):  # rather too few than terminated ones again
+        missing = ()
     if not there and not missing:
         raise PocketError(
             f"client_token: {token!r} launched {', '.join(ids)}, which are terminated; use another token",

@@ -14,14 +14,21 @@ from .interfaces import recorded_interfaces
 from .machine import Machine
 from .model import Instance
 
-__all__ = ["instances_of", "record_of", "timestamp"]
+__all__ = ["LIFETIME", "VISIBLE", "forgotten", "instances_of", "record_of", "timestamp"]
 
 VISIBLE = timedelta(hours=1)
+LIFETIME = timedelta(days=30)
+_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def timestamp(when: datetime) -> str:
     """Return `when` as ISO 8601 in UTC, whole seconds."""
-    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(timezone.utc).strftime(_FORMAT)
+
+
+def forgotten(launched: str, now: str) -> bool:
+    """Whether instances launched then may be terminated and no longer known; both times as timestamp() has them."""
+    return datetime.strptime(now, _FORMAT) - datetime.strptime(launched, _FORMAT) >= LIFETIME
 
 
 def record_of(instance: Instance, when: datetime) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_only_directories_of_instances_are_listed(store: Store) -> None:
     assert store.instance_directories() == [store.instance_directory(INSTANCE_ID)]
 
 
-@pytest.mark.parametrize("root", ["store", "/var/../store", ""])
+@pytest.mark.parametrize("root", ["store", "/var/../store", "", "/a\0b"])
 def test_the_root_is_absolute_and_plain(root: str) -> None:
     with pytest.raises(PocketError, match="absolute"):
         Store(root)
@@ -131,6 +131,24 @@ def test_permissions_let_qemu_pass_and_nobody_list(store: Store) -> None:
         store.register(image_of(store))
     modes = {path.name: path.stat().st_mode & 0o777 for path in (store.root, *store.root.iterdir())}
     assert modes == {"store": 0o711, "images": 0o711, "instances": 0o711, "lock": 0o600, "state.sqlite": 0o600}
+
+
+def test_a_directory_that_is_there_keeps_its_mode_but_for_the_passage(tmp_path: Path) -> None:
+    for before, after in ((0o755, 0o755), (0o700, 0o711), (0o2750, 0o2751)):
+        root = tmp_path / f"{before:o}"
+        root.mkdir()
+        root.chmod(before)
+        with Store(root).lock():
+            assert root.stat().st_mode & 0o7777 == after
+
+
+def test_nobodys_directory_is_no_store(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    for enter in (Store(tmp_path).lock, Store(tmp_path).undisturbed):
+        with pytest.raises(PocketError, match=f"store: {tmp_path} can be written to by anybody .mode 1777."), enter():
+            pass
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    assert list(tmp_path.iterdir()) == []
 
 
 def hold(root: Path, ready: Any, done: Any) -> None:
