@@ -64,7 +64,7 @@ options:
       - Where O(instance_ids) or O(filters) select the instances, these tags are set on them.
     type: dict
   purge_tags:
-    description: Whether to remove tags that O(tags) does not list, other than V(Name).
+    description: Whether to remove tags that O(tags) does not list, other than V(Name). Without O(tags), none is.
     type: bool
     default: false
   count:
@@ -90,7 +90,7 @@ options:
     description:
       - A text of up to 64 ASCII characters by which a launch of O(count), or of O(min_count) to O(max_count), is known
         again. A second run with the same token and the same parameters launches nothing and returns the same
-        reservation; one that was killed half-way is finished.
+        reservation; one that was killed half-way is finished, within 30 days.
       - With other parameters it is the error C(IdempotentParameterMismatch); once all of its instances are terminated,
         C(IdempotentInstanceTerminated).
     type: str
@@ -151,7 +151,7 @@ options:
         without O(allow_stop) they keep what they have, and a warning names them.
     type: str
   vcpus:
-    description: Virtual processors of the instances, at least 1; together with O(memory_mib).
+    description: Virtual processors of the instances, 1 to 255; together with O(memory_mib).
     type: int
   memory_mib:
     description: Memory of the instances in MiB, at least 32; together with O(vcpus).

@@ -32,6 +32,11 @@ class Connection:
     """Connections to the libvirt daemon at `uri`, made when first needed, for at most THREADS_THAT_WAIT threads."""
 
     def __init__(self, uri: str = DEFAULT_URI) -> None:
+        if not uri.strip() or "\0" in uri:
+            raise PocketError(
+                f"uri: {uri!r} is none that libvirt could connect to; give one such as {DEFAULT_URI}, or leave it out",
+                code="InvalidParameterValue",
+            )
         self.uri = uri
         self._libvirt: Any = None
         self._opened: list[Any] = []

@@ -201,14 +201,26 @@ class InstanceTask(Task[Current]):
             if failures:
                 if action == "launch":
                     self._take_back(operations, failures)
-                raise self._failed(action, operations, failures)
+                asleep = self._start_again(plan, action, failures)
+                raise self._failed(action, operations, failures, asleep)
 
     def _take_back(self, operations: list[Operation], failures: list[Failure]) -> None:
         """Take the launched ones away again where they are fewer than the user can do with."""
         failed = {failure.instance_id for failure in failures}
         launched = [one.payload.instance for one in operations if one.payload.instance.instance_id not in failed]
         if self._request.min_count is not None and len(launched) < self._request.min_count:
-            self._lifecycle.remove(launched)
+            self._lifecycle.take_back(launched)
+
+    def _start_again(self, plan: Plan, action: str, failures: list[Failure]) -> list[Failure]:
+        """Start those that were stopped for a change alone, changed or not, where a failure ends the run earlier."""
+        if action not in ("stop", "rebuild", "disk"):
+            return []
+        before = {one.payload.instance_id: one.payload for one in plan if one.action == "stop"}
+        after = {one.payload.instance_id: one.payload for one in plan if one.action == "start"}
+        failed = {failure.instance_id for failure in failures}
+        unchanged = {"stop": set(before), "rebuild": failed, "disk": set()}[action]
+        asleep = sorted(before.keys() & after.keys())
+        return self._lifecycle.start([before[one] if one in unchanged else after[one] for one in asleep])
 
     def _carry_out(self, action: str, payloads: list[Any]) -> list[Failure]:
         if not payloads:
@@ -236,8 +248,13 @@ class InstanceTask(Task[Current]):
             self._store.records(TOKENS).put(token, record)
         return []
 
-    def _failed(self, action: str, operations: list[Operation], failures: list[Failure]) -> PocketError:
-        """Return the first failure as the error, with all of them and what is there now as results."""
+    def _failed(
+        self, action: str, operations: list[Operation], failures: list[Failure], asleep: list[Failure]
+    ) -> PocketError:
+        """Return the first failure as the error, with all of them and what is there now as results.
+
+        :param asleep: those that could not be started again.
+        """
         first = failures[0].error
         kept = [one.ec2() for one in self._there() if one.instance_id in self._instance_ids and one.phase == LAUNCHED]
         count = f" ({len(failures)} of {len(operations)} failed)" if len(operations) > 1 else ""
@@ -248,8 +265,9 @@ class InstanceTask(Task[Current]):
             instances=kept,
             instance_ids=[instance["instance_id"] for instance in kept],
             failures=[
-                {"instance_id": failure.instance_id, "action": action, "msg": failure.error.message}
-                for failure in failures
+                {"instance_id": failure.instance_id, "action": what, "msg": failure.error.message}
+                for what, found in ((action, failures), ("start", asleep))
+                for failure in found
             ],
         )
 

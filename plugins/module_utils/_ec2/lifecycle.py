@@ -144,6 +144,16 @@ class Lifecycle:
         failures = self._one_by_one(instances, self._end_remains, self._filters.remove, self._remove_remains)
         return failures + self._forget_members(instances)
 
+    def take_back(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Take away launched instances that are too few, and of which nobody was told."""
+        # Said first, so that of a run that is killed here no instance without its disk counts as launched.
+        failures = self._each(instances, lambda instance: instance.instance_id, self._unlaunch)
+        failed = {failure.instance_id for failure in failures}
+        return failures + self.remove([one for one in instances if one.instance_id not in failed])
+
+    def _unlaunch(self, instance: Instance) -> None:
+        self._hypervisor.describe(replace(instance, phase=LAUNCHING))
+
     def _end_remains(self, instance: Instance) -> None:
         if self._hypervisor.exists(instance.instance_id):
             self._hypervisor.power_off(instance)

@@ -16,7 +16,7 @@ from .block_devices import disks_from
 from .filters import check_filters
 from .keys import check_key_name
 from .machine import check_machine
-from .model import check_instance_id, check_tags
+from .model import MOST_VCPUS, check_instance_id, check_tags
 from .request import Drawn, Request, Template
 from .tokens import check_client_token
 from .tombstones import timestamp
@@ -41,6 +41,7 @@ _LEAST_MEMORY = 32
 _MOST_INTERFACES = 8
 _SPARE_IDS = 16
 _SSH = 22
+_NAMES = ("image_id", "instance_type", "key_name", "network", "private_ip_address", "ipv6_address")
 
 
 def draw(count: int) -> Drawn:
@@ -77,7 +78,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
         termination_policy=params["termination_policy"],
         allow_stop=params["allow_stop"],
         tags=tags,
-        purge_tags=params["purge_tags"],
+        purge_tags=params["purge_tags"] and params["tags"] is not None,
     )
     _check_combination(request)
     _check_launch(request)
@@ -111,6 +112,9 @@ def _template(params: Mapping[str, Any]) -> Template:
     for name, least in (("vcpus", 1), ("memory_mib", _LEAST_MEMORY)):
         if params[name] is not None and params[name] < least:
             raise _bad(f"{name}: {params[name]} is too few; an instance has at least {least}")
+    if params["vcpus"] is not None and params["vcpus"] > MOST_VCPUS:
+        raise _bad(f"vcpus: {params['vcpus']} are too many; an instance has at most {MOST_VCPUS}")
+    _check_not_empty(params)
     if params["key_name"] is not None:
         check_key_name(params["key_name"], "key_name")
     _check_interfaces(params)
@@ -120,6 +124,16 @@ def _template(params: Mapping[str, Any]) -> Template:
     if params["security_groups"] is not None:
         stated["security_groups"] = tuple(params["security_groups"])
     return Template(**{**stated, "user_data": user_data_of(params), "volumes": volumes, "root": root})
+
+
+def _check_not_empty(params: Mapping[str, Any]) -> None:
+    """Refuse texts that name nothing: what is not to be stated is left out."""
+    given = {name: params[name] for name in _NAMES}
+    for index, one in enumerate(params["network_interfaces"] or ()):
+        given.update({f"network_interfaces[{index}].{name}": value for name, value in one.items()})
+    for name, value in given.items():
+        if value is not None and not value.strip():
+            raise _bad(f"{name}: is empty; state one, or leave it out, as default(omit) does")
 
 
 def _check_interfaces(params: Mapping[str, Any]) -> None:

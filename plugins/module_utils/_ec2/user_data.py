@@ -69,7 +69,7 @@ def _bytes(text: str, option: str) -> bytes:
 
 def _read(path: str) -> str:
     attempt = f"user_data_file: {path} cannot be read"
-    if not os.path.isabs(path):
+    if not os.path.isabs(path) or "\0" in path:
         raise _bad(f"user_data_file: {path!r} is no absolute path; give one of a file on the KVM host")
     try:
         # Without waiting, should it be a pipe.

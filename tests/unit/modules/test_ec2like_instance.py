@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import IMAGE_ID, PARAMS, Killed, KvmHost
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
@@ -190,6 +191,7 @@ def test_tags_are_edited_where_ids_or_filters_select(desk: Desk) -> None:
     ids = desk.call(name="a", tags={"x": "1"})["instance_ids"]
     result = desk.again(instance_ids=ids, tags={"y": "<&\"'> ü"})
     assert result["instances"][0]["tags"] == {"Name": "a", "x": "1", "y": "<&\"'> ü"}
+    assert desk.call(instance_ids=ids, purge_tags=True)["changed"] is False  # unstated means untouched
     result = desk.again(filters={"tag:Name": "a"}, tags={"y": "2"}, purge_tags=True)
     assert result["instances"][0]["tags"] == {"Name": "a", "y": "2"}
     assert "x:" in result["diff"]["before"]
@@ -276,6 +278,19 @@ def test_one_that_fails_leaves_nothing_and_the_others_stay(desk: Desk, monkeypat
         ({"tags": {"a": "b\x07"}}, "control character", "InvalidParameterValue"),
         ({"name": "n" * 257}, "name: the value", "InvalidParameterValue"),
         ({"name": ""}, "name: is empty", "InvalidParameterValue"),
+        ({"name": "a", "instance_type": ""}, "instance_type: is empty", "InvalidParameterValue"),
+        ({"name": "a", "image_id": ""}, "image_id: is empty", "InvalidParameterValue"),
+        ({"name": "a", "key_name": " "}, "key_name: is empty", "InvalidParameterValue"),
+        ({"name": "a", "network": ""}, "network: is empty", "InvalidParameterValue"),
+        ({"name": "a", "private_ip_address": ""}, "private_ip_address: is empty", "InvalidParameterValue"),
+        (
+            {"name": "a", "network_interfaces": [{"network": "pocket"}, {"network": ""}]},
+            "network_interfaces[1].network: is empty",
+            "InvalidParameterValue",
+        ),
+        ({"filters": {1: "a"}, "state": "stopped"}, "filters: 1 is no text", "InvalidParameterValue"),
+        ({"name": "a", "user_data_file": "/a\0b"}, "is no absolute path", "InvalidParameterValue"),
+        ({"name": "a", "vcpus": 5000, "memory_mib": 64}, "vcpus: 5000 are too many", "InvalidParameterValue"),
         ({"name": "a", "user_data": "x" * 16385}, "user_data: 16385 bytes", "InvalidParameterValue"),
         ({"name": "a", "user_data": "a\ud800b"}, "user_data: its character 2", "InvalidUserData.Malformed"),
         ({"name": "a", "user_data_parts": []}, "user_data_parts: is empty", "InvalidUserData.Malformed"),
@@ -298,6 +313,19 @@ def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any]
     failed = desk.refuse(**stated)
     assert said in failed["msg"]
     assert failed["error_code"] == code
+
+
+@pytest.mark.parametrize("uri", ["", "  ", "qemu:///a\0b"])
+def test_a_uri_that_libvirt_could_not_take_is_refused(uri: str) -> None:
+    failed = refusal(InstanceTask, {**PARAMS, "name": "a", "uri": uri})
+    assert failed["msg"].startswith(f"uri: {uri!r} is none")
+
+
+def test_a_stopped_instance_keeps_its_size_where_none_is_named(desk: Desk) -> None:
+    desk.call(name="a", instance_type="t3.nano")
+    desk.call(name="a", state="stopped")
+    assert "leave it out" in desk.refuse(name="a", instance_type="")["msg"]
+    assert desk.call(name="a")["instances"][0]["instance_type"] == "t3.nano"
 
 
 def test_a_network_that_is_not_active_is_refused(desk: Desk) -> None:

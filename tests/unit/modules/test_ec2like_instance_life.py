@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import parameters
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.parameters import draw
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
-from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed
 from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_instance import (
     WEB,
     Desk,
@@ -46,6 +49,20 @@ def test_as_many_are_launched_as_there_is_room_for(desk: Desk) -> None:
     assert desk.again(instance_ids=ids[:2], state="running")["changed"] is True
 
 
+def test_what_the_same_run_starts_and_resizes_takes_room_from_what_it_launches(desk: Desk) -> None:
+    desk.hypervisor.size = HostSize(cpus=2, memory_mib=256 + 5 * 100)
+    small: dict[str, Any] = {"vcpus": 1, "memory_mib": 100, "tags": WEB}
+    desk.call(exact_count=3, **small)
+    desk.call(tags=WEB, state="stopped")
+    failed = desk.refuse(exact_count=8, state="running", **small)
+    assert failed["error_code"] == "InsufficientInstanceCapacity"
+    assert "5 instances of 1 vCPUs and 100 MiB each are to run, and this host has room for 200 MiB" in failed["msg"]
+    assert len(desk.again(exact_count=5, state="running", **small)["instance_ids"]) == 5
+    desk.call(exact_count=2, **small)
+    grown = {**small, "memory_mib": 200, "allow_stop": True}
+    assert "room for 100 MiB" in desk.refuse(exact_count=3, **grown)["msg"]
+
+
 def test_the_operator_says_how_much_instances_may_have(desk: Desk) -> None:
     desk.hypervisor.size = HostSize(cpus=2, memory_mib=1000, others_mib=100)
     policy = desk.store.root / "capacity.json"
@@ -58,6 +75,9 @@ def test_the_operator_says_how_much_instances_may_have(desk: Desk) -> None:
         ("{", "not valid JSON"),
         ('{"memory": 1}', "'memory'"),
         ('{"vcpus_per_cpu": 0}', "vcpus_per_cpu: 0"),
+        ('{"memory_overcommit": 1e999}', "memory_overcommit: inf"),
+        ('{"memory_reserved_mib": 1e300}', "memory_reserved_mib: 1e+300"),
+        ('{"memory_overcommit": NaN}', "memory_overcommit: nan"),
         ('{"boots_at_once": "3"}', "boots_at_once: '3'"),
     ):
         policy.write_text(text)
@@ -77,6 +97,36 @@ def test_below_the_minimum_nothing_is_left(desk: Desk) -> None:
     assert desk.snapshot() == empty
     failed = refusal(make, {**PARAMS, "min_count": 2, "max_count": 3, "tags": WEB})
     assert (len(failed["instances"]), len(failed["failures"])) == (2, 1)
+
+
+def test_killed_anywhere_below_the_minimum_nothing_is_left_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1000):
+        with monkeypatch.context() as patches:
+            desk = Desk(tmp_path / str(number), patches)
+            empty = desk.snapshot()
+
+            def make(params: Any, desk: Desk = desk) -> Any:
+                task = desk.task(params)
+                desk.hypervisor.broken["start"] = task._request.drawn.instance_ids[2]  # type: ignore[attr-defined]
+                return task
+
+            desk.guard.left = number
+            killed = False
+            try:
+                refusal(make, {**PARAMS, "min_count": 3, "max_count": 3, "tags": WEB})
+            except Killed:
+                killed = True
+            desk.guard.left = None
+            desk.hypervisor.broken.clear()
+            desk.again(exact_count=1, tags=WEB)
+            assert_whole(desk, 1)
+            desk.call(tags=WEB, state="terminated")
+            assert desk.snapshot() == empty
+        if not killed:
+            break
+    assert number >= 3 * 7
 
 
 def test_a_client_token_launches_once(desk: Desk) -> None:
@@ -115,6 +165,29 @@ def test_killed_anywhere_a_launch_by_token_is_finished_and_not_doubled(
         if not killed:
             break
     assert number >= 2 * 7
+
+
+def test_the_rest_of_a_launch_by_token_needs_room_too(desk: Desk) -> None:
+    asked: dict[str, Any] = {"count": 2, "client_token": "t", "vcpus": 1, "memory_mib": 100, "tags": WEB}
+    kill_after(desk, 2, **asked)  # the token is written, and little more
+    desk.hypervisor.size = HostSize(cpus=2, memory_mib=256 + 100)
+    assert desk.refuse(**asked)["error_code"] == "InsufficientInstanceCapacity"
+    desk.hypervisor.size = HostSize(cpus=2, memory_mib=256 + 200)
+    assert len(desk.again(**asked)["instance_ids"]) == 2
+
+
+def test_a_token_is_not_launched_again_when_its_instances_are_forgotten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"count": 2, "client_token": "t", "tags": WEB}
+    first, second = desk.call(**asked)["instance_ids"]
+    desk.call(instance_ids=[first], state="terminated")
+    later = draw(1).launch_time.replace("20", "30", 1)
+    monkeypatch.setattr(parameters, "draw", lambda count: replace(draw(count), launch_time=later))
+    monkeypatch.setattr(desk.store, "tombstones", list)
+    assert desk.again(**asked)["instance_ids"] == [second]
+    desk.call(instance_ids=[second], state="terminated")
+    assert desk.refuse(**asked)["error_code"] == "IdempotentInstanceTerminated"
 
 
 # Protection, policies and what guests do themselves
@@ -193,7 +266,8 @@ def test_libvirt_alone_says_what_is_hibernated(desk: Desk) -> None:
     (one,) = desk.call(name="a")["instance_ids"]
     kill_after(desk, 1, name="a", state="stopped", hibernate=True)
     assert desk.hypervisor.hibernated == {one}
-    assert desk.again(name="a", state="stopped")["instances"][0]["state_transition_reason"] == "User initiated hibernate"
+    (found,) = desk.again(name="a", state="stopped")["instances"]
+    assert found["state_transition_reason"] == "User initiated hibernate"
     for change in ({"instance_type": "t3.nano"}, {"root_size_gib": 8}):
         assert "is hibernated" in desk.refuse(name="a", **change)["msg"]
     # Started and ended by others, it has nothing left that a change could spoil.
@@ -253,6 +327,21 @@ def test_a_running_one_is_stopped_and_started_for_it_where_that_is_allowed(desk:
     assert (instance["memory_mib"], instance["state"]["name"]) == (2048, "stopped" if state == "stopped" else "running")
     assert ("restarted: true" in result["diff"]["after"]) is (state != "stopped")
     assert desk.call(name="a", instance_type="t3.small")["changed"] is False
+
+
+@pytest.mark.parametrize("what", ["power off", "redefine"])
+def test_where_the_change_fails_what_was_stopped_for_it_is_started_again(desk: Desk, what: str) -> None:
+    ids = desk.call(exact_count=2, tags=WEB, instance_type="t3.nano")["instance_ids"]
+    desk.hypervisor.deaf = set(ids)
+    desk.hypervisor.broken[what] = ids[0]
+    asked: dict[str, Any] = {"filters": {"tag:pool": "web"}, "instance_type": "t3.small", "allow_stop": True}
+    failed = refusal(desk.task, {**PARAMS, **asked})
+    assert [one["instance_id"] for one in failed["failures"]] == ids[:1]
+    assert desk.states() == dict.fromkeys(ids, "running")
+    kept = {"power off": [512, 512], "redefine": [512, 2048]}[what]
+    assert [one.memory_mib for one in desk.hypervisor.instances()] == kept
+    desk.hypervisor.broken.clear()
+    assert [one["memory_mib"] for one in desk.again(**asked)["instances"]] == [2048, 2048]
 
 
 def test_an_exact_count_leaves_those_that_run_as_they_are_and_says_so(desk: Desk) -> None:
