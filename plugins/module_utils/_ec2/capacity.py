@@ -116,7 +116,5 @@ def policy_of(values: Any, source: str) -> Policy:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         fits = number and least[name] <= value <= _MOST
         if not fits and not (value is None and name in ("vcpus_per_cpu", "boots_at_once")):
-            raise PocketError(
-                f"The capacity policy in {source} has {name}: {value!r}; give {least[name]} to {_MOST}"
-            )
+            raise PocketError(f"The capacity policy in {source} has {name}: {value!r}; give {least[name]} to {_MOST}")
     return Policy(**values)

@@ -77,7 +77,6 @@ class InstanceTask(Task[Current]):
         self._readiness = readiness_of(params)
         self._request = request_of(params)
         self._stop_timeout = params["stop_timeout"]
-        self._hibernate = params["hibernate"]
         self._accel = params["accel"]
         self._hypervisor = hypervisor or Hypervisor(params["uri"])
         self._store = store or Store(params["store"])
@@ -225,7 +224,7 @@ class InstanceTask(Task[Current]):
     def _carry_out(self, action: str, payloads: list[Any]) -> list[Failure]:
         if not payloads:
             return []
-        if action == "stop" and not self._hibernate:
+        if action == "stop" and not self._request.hibernate:
             return self._lifecycle.stop(payloads, self._stop_timeout)
         if action == "restart":
             return self._lifecycle.restart(payloads, self._stop_timeout)

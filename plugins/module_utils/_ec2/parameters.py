@@ -79,6 +79,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
         allow_stop=params["allow_stop"],
         tags=tags,
         purge_tags=params["purge_tags"] and params["tags"] is not None,
+        hibernate=params["hibernate"],
     )
     _check_combination(request)
     _check_launch(request)

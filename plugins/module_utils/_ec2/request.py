@@ -110,6 +110,7 @@ class Request:
     :param termination_policy: which of too many go first: C(newest) or C(oldest).
     :param allow_stop: whether instances may be stopped and started again for changes that need it.
     :param tags: with the tag C(Name).
+    :param hibernate: whether those to be stopped are to go on from where they were.
     """
 
     state: str
@@ -125,6 +126,7 @@ class Request:
     allow_stop: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     purge_tags: bool = False
+    hibernate: bool = False
 
     @property
     def counted(self) -> bool:

@@ -133,7 +133,7 @@ def test_hibernated_guests_go_on_where_they_were(cloud: Cloud) -> None:
     assert (found["state_transition_reason"], found["vcpus"]) == ("", 2)
     cloud.both(**asked, vcpus=2, memory_mib=256)
     # Terminated while hibernated, it leaves no saved state behind.
-    cloud.run(name="a", state="stopped", hibernate=True)
+    cloud.run(name="a", state="stopped", hibernate=True, vcpus=2, memory_mib=256)
     cloud.both(name="a", state="terminated")
     saved = cloud.host.run(["sh", "-c", "ls /var/lib/libvirt/qemu/save"]).stdout.split()
     assert saved == []
