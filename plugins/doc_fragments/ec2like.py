@@ -16,7 +16,8 @@ options:
       - Directory on the target that keeps what libvirt cannot hold, which are images, the instances' disks and seeds,
         volumes, snapshots, and the registers of all these, of key pairs, security groups, client tokens and terminated
         instances.
-      - Absolute, without C(..). It is created with the first write.
+      - Absolute, without C(..). It is created with the first write. One that anybody can write to, such as C(/tmp), is
+        refused.
     type: path
     default: /var/lib/pocket-cloud
 """

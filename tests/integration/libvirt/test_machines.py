@@ -47,6 +47,20 @@ def test_the_usual_machine_is_a_q35_with_what_the_emulator_can_do(idle: Cloud) -
     assert kept(idle) == []
 
 
+@pytest.mark.parametrize("kind", ["q35", "pc"])
+def test_every_machine_takes_the_most_processors_and_none_takes_more(idle: Cloud, kind: str) -> None:
+    (instance,) = idle.run(name="a", machine_type=kind)["instance_ids"]
+    idle.run(name="a", state="stopped", stop_timeout=0)
+    (found,) = idle.both(name="a", vcpus=255)["instances"]
+    assert found["vcpus"] == 255
+    assert "vcpus: 256 are too many" in idle.refused(name="a", vcpus=256)["msg"]
+    assert idle.run(name="a", vcpus=255, state="running")["instances"][0]["state"]["name"] == "running"
+    idle.host.virsh("destroy", instance)
+    idle.host.virsh("setvcpus", instance, "256", "--maximum", "--config")
+    more = idle.host.run(["virsh", "-c", "qemu:///system", "start", instance], check=False)
+    assert "more than 255 vCPUs" in more.stderr or "Maximum CPUs greater" in more.stderr
+
+
 def test_uefi_and_tpm_stay_with_the_instance_and_go_with_it(idle: Cloud) -> None:
     asked: dict[str, Any] = {"name": "a", "firmware": "uefi", "secure_boot": True, "tpm": True}
     instance = idle.both(**asked)["instances"][0]

@@ -41,7 +41,7 @@ def make(host: KvmHost) -> Any:
 
 
 def params(instance_id: str, **stated: Any) -> dict[str, Any]:
-    usual = {"lines": None, "raw": False, "screenshot": None, "uri": "", "store": "/x"}
+    usual = {"lines": None, "raw": False, "screenshot": None, "uri": "fake:///", "store": "/x"}
     return {"instance_id": instance_id, **usual, **stated}
 
 

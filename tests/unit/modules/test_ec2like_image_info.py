@@ -28,7 +28,7 @@ class Desk(test_ec2like_volume.Desk):
     def image_params(self, **stated: Any) -> dict[str, Any]:
         unstated = dict.fromkeys(("path", "url", "checksum", "description"))
         own = {"name": "web", "instance_id": self.first, "no_reboot": False, "stop_timeout": 0.1}
-        return {**unstated, **own, "state": "present", "disk_format": "auto", "uri": "", "store": "", **stated}
+        return {**unstated, **own, "state": "present", "disk_format": "auto", "uri": "fake:///", "store": "", **stated}
 
     def capture_task(self, params: dict[str, Any]) -> CaptureTask:
         lifecycle = Lifecycle(self.hypervisor, self.store, threads=1)

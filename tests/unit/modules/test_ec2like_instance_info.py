@@ -25,7 +25,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KvmHost:
 
 
 def info(host: KvmHost, **stated: Any) -> dict[str, Any]:
-    params = {"instance_ids": None, "filters": None, "uri": "", "store": str(host.store.root), **stated}
+    params = {"instance_ids": None, "filters": None, "uri": "fake:///", "store": str(host.store.root), **stated}
     return execute(lambda asked: InstanceInfoTask(asked, host.hypervisor, host.store), params, check=True)
 
 
@@ -56,7 +56,7 @@ def test_an_unknown_filter_is_an_error(host: KvmHost) -> None:
     def make(asked: dict[str, Any]) -> InstanceInfoTask:
         return InstanceInfoTask(asked, host.hypervisor, host.store)
 
-    params = {"instance_ids": None, "filters": {"instance-state": "running"}, "uri": "", "store": "/x"}
+    params = {"instance_ids": None, "filters": {"instance-state": "running"}, "uri": "fake:///", "store": "/x"}
     failed = refusal(make, params)
     assert failed["error_code"] == "InvalidParameterValue"
     assert "did you mean 'instance-state-" in failed["msg"]

@@ -41,7 +41,15 @@ class Desk(KvmHost):
         self.hypervisor.nets.clear()
 
     def params(self, **stated: Any) -> dict[str, Any]:
-        return {"name": "pocket", "state": "present", "adopt": False, "uri": "", "store": "", **UNSTATED, **stated}
+        return {
+            "name": "pocket",
+            "state": "present",
+            "adopt": False,
+            "uri": "fake:///",
+            "store": "",
+            **UNSTATED,
+            **stated,
+        }
 
     def network_task(self, params: dict[str, Any]) -> NetworkTask:
         return NetworkTask(params, self.hypervisor, self.store, self.uplinks)

@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "tags": None,
     "purge_tags": False,
     "store": "",
-    "uri": "",
+    "uri": "fake:///",
 }
 RULE = dict.fromkeys(
     ("from_port", "to_port", "ports", "cidr_ip", "cidr_ipv6", "group_id", "group_name", "rule_desc")

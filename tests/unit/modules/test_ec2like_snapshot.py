@@ -26,7 +26,7 @@ class Desk(test_ec2like_volume.Desk):
 
     def snapshot_params(self, **stated: Any) -> dict[str, Any]:
         unstated = {name: option.get("default") for name, option in EC2LIKE_SNAPSHOT.items()}
-        return {**unstated, "uri": "", "store": "", **stated}
+        return {**unstated, "uri": "fake:///", "store": "", **stated}
 
     def snapshot_task(self, params: dict[str, Any]) -> SnapshotTask:
         return SnapshotTask(params, self.hypervisor, self.store)

@@ -29,7 +29,7 @@ class Desk(KvmHost):
 
     def params(self, **stated: Any) -> dict[str, Any]:
         unstated = {name: option.get("default") for name, option in EC2LIKE_VOLUME.items()}
-        return {**unstated, "uri": "", "store": "", **stated}
+        return {**unstated, "uri": "fake:///", "store": "", **stated}
 
     def volume_task(self, params: dict[str, Any]) -> VolumeTask:
         return VolumeTask(params, self.hypervisor, self.store)
