@@ -166,7 +166,24 @@ def _group(name: str, group: SecurityGroup, members: Mapping[str, Sequence[str]]
         for rule in rules:
             for network in _networks(rule, members):
                 _allow(root, direction, rule, network)
+                if direction == "in" and rule.protocol == "tcp":
+                    _answer(root, rule, network, group)
     return root
+
+
+def _answer(root: Element, rule: Rule, network: Network, group: SecurityGroup) -> None:
+    """Let all but a first segment go back from the ports of a rule, whatever connection tracking says.
+
+    It does not know the connections of clients that IPVS brings. libvirt cannot tell segments of TCP over IPv6 apart;
+    there it is all of them, which may be only where the group lets everything out anyway.
+    """
+    flags = {"flags": "ACK/ACK"}
+    if network.version == 6:
+        if not any(one.protocol == ALL and one.peer == "::/0" for one in group.rules_egress):
+            return
+        flags = {}
+    ports = _ports(rule, "src")
+    _rule(root, "accept out stateless", _GROUPS, _element_name(rule, network), {**_peer(network, "dst"), **ports, **flags})
 
 
 def _networks(rule: Rule, members: Mapping[str, Sequence[str]]) -> list[Network]:
@@ -176,34 +193,37 @@ def _networks(rule: Rule, members: Mapping[str, Sequence[str]]) -> list[Network]
     return [network for network in networks if version in (None, network.version)]
 
 
-def _allow(root: Element, direction: str, rule: Rule, network: Network) -> None:
+def _element_name(rule: Rule, network: Network) -> str:
     name = "all" if rule.protocol == ALL else rule.protocol
-    element_name = f"{name}-ipv6" if network.version == 6 and name != "icmpv6" else name
-    theirs = "src" if direction == "in" else "dst"
-    peer: dict[str, Any] = {}
-    if network.prefixlen:
-        peer = {f"{theirs}ipaddr": network.network_address, f"{theirs}ipmask": network.prefixlen}
-    if name in ("tcp", "udp"):
-        whole = (rule.from_port, rule.to_port) == (0, 65535)
-        ports = {} if whole else {"dstportstart": rule.from_port, "dstportend": rule.to_port}
-        _rule(root, f"accept {direction}", _GROUPS, element_name, {**peer, **ports})
-        if name == "tcp" and direction == "in":
-            # Where IPVS brings a client, connection tracking does not know the connection: all but a first segment
-            # may go back, from the very ports.
-            back = {key.replace("src", "dst"): value for key, value in peer.items()}
-            source = {key.replace("dst", "src"): value for key, value in ports.items()}
-            _rule(root, "accept out stateless", _GROUPS, element_name, {**back, **source, "flags": "ACK/ACK"})
-        return
-    if name in _ANSWERS and rule.from_port != -1:
+    return f"{name}-ipv6" if network.version == 6 and name != "icmpv6" else name
+
+
+def _peer(network: Network, end: str) -> dict[str, Any]:
+    if not network.prefixlen:
+        return {}
+    return {f"{end}ipaddr": network.network_address, f"{end}ipmask": network.prefixlen}
+
+
+def _ports(rule: Rule, end: str) -> dict[str, int]:
+    if (rule.from_port, rule.to_port) == (0, 65535):
+        return {}
+    return {f"{end}portstart": rule.from_port, f"{end}portend": rule.to_port}
+
+
+def _allow(root: Element, direction: str, rule: Rule, network: Network) -> None:
+    name = _element_name(rule, network)
+    theirs, away, other = ("src", "dst", "out") if direction == "in" else ("dst", "src", "in")
+    match: dict[str, Any] = _peer(network, theirs)
+    answer = None
+    if rule.protocol in ("tcp", "udp"):
+        match.update(_ports(rule, "dst"))
+    elif rule.protocol in _ANSWERS and rule.from_port != -1:
         code = {} if rule.to_port == -1 else {"code": rule.to_port}
-        _rule(root, f"accept {direction}", _GROUPS, element_name, {**peer, "type": rule.from_port, **code})
-        answer = _ANSWERS[name].get(rule.from_port)
-        if answer is not None:  # of what has a type, libvirt does not derive the way back
-            other, away = ("out", "dst") if direction == "in" else ("in", "src")
-            back = {key.replace(theirs, away): value for key, value in peer.items()}
-            _rule(root, f"accept {other}", _GROUPS, element_name, {**back, "type": answer})
-        return
-    _rule(root, f"accept {direction}", _GROUPS, element_name, peer)
+        match.update({"type": rule.from_port, **code})
+        answer = _ANSWERS[rule.protocol].get(rule.from_port)
+    _rule(root, f"accept {direction}", _GROUPS, name, match)
+    if answer is not None:  # of what has a type, libvirt does not derive the way back
+        _rule(root, f"accept {other}", _GROUPS, name, {**_peer(network, away), "type": answer})
 
 
 # Interfaces

@@ -98,7 +98,9 @@ class Cloud:
         found = []
         for options in ((), ("--inactive",)):
             root = ET.fromstring(self.host.virsh("net-dumpxml", "pocket", *options))
-            found.append({host.attrib["name"]: host.attrib["ip"] for host in root.iterfind("ip/dhcp/host")})
+            hosts = {host.attrib["name"]: host.attrib["ip"] for host in root.iterfind("ip/dhcp/host")}
+            hosts.pop("pocket0", None)  # the network's own, by which libvirt serves DHCPv6 at all
+            found.append(hosts)
         for path in self.host.path("/var/lib/libvirt/dnsmasq").glob("*.pocket/*"):
             _mac, address, name = path.read_text().split(",")
             found[0][name.strip()] = address
@@ -114,7 +116,7 @@ class Cloud:
         domains = self.domains()
         assert len(domains) == count
         reservations = self.reservations()
-        assert set(reservations) == domains
+        assert set(reservations) == domains, reservations
         assert len(set(reservations.values())) == count
         files = self.files()
         assert set(files) == domains

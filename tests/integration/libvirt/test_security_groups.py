@@ -16,6 +16,7 @@ from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host imp
 
 HOST, SERVER, CLIENT, STRANGER, LIAR, MASKED = (f"10.80.0.{number}" for number in (1, 10, 11, 12, 13, 14))
 FALSE = "10.80.0.77"
+HOST6, SERVER6, CLIENT6, FALSE6 = (f"fd00:80::{number}" for number in (1, 10, 11, 77))
 PROBE = """#!/bin/sh
 try() {{  # try NAME COMMAND...: publish whether the command succeeds
     name=$1
@@ -32,6 +33,7 @@ try() {{  # try NAME COMMAND...: publish whether the command succeeds
 ) &
 """
 LIE = f"#!/bin/sh\nip address add {FALSE}/24 dev eth0\n"
+LIE6 = f"#!/bin/sh\nip address add {FALSE6}/64 dev eth0\n"
 MASK = f"""#!/bin/sh
 ip link set eth0 down
 ip link set eth0 address 52:54:00:00:00:99
@@ -76,6 +78,12 @@ class Guarded(Cloud):
 
 @pytest.fixture
 def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Guarded]:
+    yield from clean_cloud(host, store, guest_image)
+
+
+@pytest.fixture
+def cloud6(host: Host, store: str, guest_image: Path) -> Iterator[Guarded]:
+    host.ok("ec2like_network", store=store, ipv6_cidr="fd00:80::/64")
     yield from clean_cloud(host, store, guest_image)
 
 
@@ -163,6 +171,34 @@ def test_a_guest_that_lies_about_its_addresses_is_not_heard(cloud: Guarded) -> N
     wait_until("the end of the false IP address", lambda: not cloud.reached(FALSE))
     assert not cloud.reached(MASKED)
     assert cloud.reached(LIAR)
+
+
+def test_ipv6_passes_where_a_rule_allows_it_and_from_no_false_address(cloud6: Guarded) -> None:
+    cloud = cloud6
+    web = {"ports": ["80"]}
+    cloud.group("web")
+    server = cloud.launch(SERVER, LIE6, ipv6_address=SERVER6, security_groups=["web"])
+    cloud.launch(CLIENT, PROBE.format(peer=SERVER6), ipv6_address=CLIENT6)
+    cloud.tells(CLIENT, "web", "no")
+    cloud.tells(CLIENT, "ping", "no")
+    assert not cloud.reached(f"[{SERVER6}]")
+    cloud.group("web", rules=[{**web, "cidr_ipv6": [f"{CLIENT6}/128"]}])
+    cloud.tells(CLIENT, "web", "yes")
+    cloud.tells(CLIENT, "ping", "no")
+    assert not cloud.reached(f"[{SERVER6}]")
+    ping = {"proto": "icmpv6", "from_port": 128, "cidr_ipv6": ["fd00:80::/64"]}
+    cloud.group("web", rules=[{**web, "cidr_ipv6": [f"{HOST6}/128"]}, ping])
+    cloud.tells(CLIENT, "web", "no")
+    cloud.tells(CLIENT, "ping", "yes")
+    assert cloud.reached(f"[{SERVER6}]")
+    assert not cloud.reached(f"[{FALSE6}]")
+    cloud.both(instance_ids=[server], source_dest_check=False)
+    cloud.host.run(["ip", "-6", "neigh", "flush", "all"])
+    wait_until("the false address", lambda: cloud.reached(f"[{FALSE6}]"))
+    cloud.both(instance_ids=[server], source_dest_check=True)
+    cloud.host.run(["ip", "-6", "neigh", "flush", "all"])
+    wait_until("the end of the false address", lambda: not cloud.reached(f"[{FALSE6}]"))
+    assert cloud.reached(f"[{SERVER6}]")
 
 
 def test_filters_that_are_gone_or_edited_are_made_anew(idle: Guarded) -> None:
