@@ -8,7 +8,7 @@ PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ __all__ = [
     "Mapped",
     "RootDisk",
     "Shelf",
+    "check_once",
     "check_root",
     "deleted_after",
     "deleted_with",
@@ -77,12 +78,14 @@ class Shelf:
 
     :param directory: where the files of volumes are.
     :param root_sizes: size in GiB of each instance's root disk, where a size was stated.
+    :param faults: why the files of volumes cannot be used, by volume id; looked for in those attached to nothing.
     """
 
     directory: Path = Path("/")
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     snapshots: Sequence[Snapshot] = ()
     root_sizes: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, PocketError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,21 +191,28 @@ def check_root(root: RootDisk, image: Image) -> None:
         )
 
 
-def new_volumes(instance_id: str, mapped: Sequence[Mapped], shelf: Shelf, now: str, launches: int) -> list[Volume]:
+def new_volumes(instance_id: str, mapped: Sequence[Mapped], shelf: Shelf, now: str) -> list[Volume]:
     """Return the volumes that a new instance gets, as they are to be attached; PocketError where one cannot be."""
-    return [_fresh(instance_id, one, shelf, now, launches) for one in mapped]
+    return [_fresh(instance_id, one, shelf, now) for one in mapped]
 
 
-def _fresh(instance_id: str, mapped: Mapped, shelf: Shelf, now: str, launches: int = 1) -> Volume:
+def check_once(attached: Iterable[Volume]) -> None:
+    """Refuse that one request attaches a volume twice, to instances that are there or to new ones."""
+    seen: set[str] = set()
+    for volume in attached:
+        if volume.volume_id in seen:
+            raise PocketError(
+                f"volumes: {volume.label} would be attached more than once, and two guests that write to one disk "
+                "destroy what is on it; state it for one instance, or have volumes made",
+                code="InvalidParameterCombination",
+            )
+        seen.add(volume.volume_id)
+
+
+def _fresh(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
     if mapped.device_name == SEED_DEVICE:
         raise _bad(f"volumes: /dev/{SEED_DEVICE} is taken by what tells the guest its name; state another device_name")
     if mapped.volume_id is not None:
-        if launches > 1:
-            raise PocketError(
-                f"volumes: {mapped.volume_id} cannot be attached to {launches} instances; launch one at a time, or "
-                "have volumes made",
-                code="InvalidParameterCombination",
-            )
         volume = _existing(mapped.volume_id, shelf)
         goes = bool(mapped.delete_on_termination)
     else:
@@ -218,19 +228,29 @@ def _existing(volume_id: str, shelf: Shelf) -> Volume:
             f"volumes: there is no volume {volume_id} on this host; make it with ec2like_volume",
             code="InvalidVolume.NotFound",
         )
-    if volume.attachment:
+    _check_free(volume, shelf)
+    return volume
+
+
+def _check_free(volume: Volume, shelf: Shelf) -> None:
+    attachment = volume.attachment
+    if attachment:
         raise PocketError(
-            f"volumes: {volume.label} is attached to {volume.attachment.instance_id}; detach it there first",
+            f"volumes: {volume.label} is attached to {attachment.instance_id} as /dev/{attachment.device_name}; detach "
+            "it there first",
             code="VolumeInUse",
         )
-    return volume
+    if volume.volume_id in shelf.faults:
+        raise shelf.faults[volume.volume_id]
 
 
 def _made(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
     volume_id = derived_volume_id(instance_id, mapped.device_name)
     left = shelf.volumes.get(volume_id)
-    if left is not None and left.complete and left.attachment is None:
-        return left  # made by a run that died before it was attached, or detached since
+    if left is not None and left.complete:  # made by a run that died before it was attached, or detached since
+        _check_free(left, shelf)
+        _check_unchanged(left, mapped)
+        return _grown(left, mapped)
     snapshot = None
     if mapped.snapshot_id is not None:
         snapshot = find_snapshot(mapped.snapshot_id, shelf.snapshots, "volumes: snapshot_id")
@@ -250,6 +270,27 @@ def _made(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
     disk_format = mapped.disk_format or "qcow2"
     path = shelf.directory / f"{volume_id}.{disk_format}"
     return Volume(volume_id, size, disk_format, now, path, {}, mapped.snapshot_id)
+
+
+def _check_unchanged(volume: Volume, mapped: Mapped) -> None:
+    """Refuse to attach in place of the volume that is stated one that was made otherwise."""
+    for name in ("snapshot_id", "disk_format"):
+        stated, has = getattr(mapped, name), getattr(volume, name)
+        if stated not in (None, has):
+            raise _bad(
+                f"volumes: {name}: {volume.label}, which was made for /dev/{mapped.device_name}, has {has}, not "
+                f"{stated}, and that cannot be changed; leave it out, or delete the volume with ec2like_volume"
+            )
+
+
+def _grown(volume: Volume, mapped: Mapped) -> Volume:
+    """Return a volume that is there with the size that is stated."""
+    if mapped.size_gib is not None and mapped.size_gib < volume.size_gib:
+        raise _bad(
+            f"volumes: volume_size: {mapped.size_gib} is less than the {volume.size_gib} GiB of {volume.label}, and "
+            "volumes only grow; state at least that"
+        )
+    return replace(volume, size_gib=mapped.size_gib or volume.size_gib)
 
 
 def deleted_with(volumes: Sequence[Volume]) -> tuple[str, ...]:
@@ -318,6 +359,8 @@ def _addition(instance: Instance, mapped: Mapped, shelf: Shelf, now: str) -> Ite
     if there is None or not there.complete:
         yield _operation(DiskChange("make", instance, volume), None, volume.printable())
     yield _operation(DiskChange("attach", instance, volume), None, volume.printable())
+    if there is not None and there.complete and there.size_gib < volume.size_gib:
+        yield _operation(DiskChange("grow", instance, volume), None, volume.printable())
 
 
 def _edit(instance: Instance, disk: Disk, mapped: Mapped, shelf: Shelf) -> Iterator[Operation]:
@@ -327,15 +370,9 @@ def _edit(instance: Instance, disk: Disk, mapped: Mapped, shelf: Shelf) -> Itera
             f"volumes: /dev/{disk.device_name} of {instance.label} is taken by {disk.volume_id or 'another disk'}; "
             "state another device_name, or detach what is there with ec2like_volume"
         )
-    if mapped.size_gib is not None and mapped.size_gib < volume.size_gib:
-        raise _bad(
-            f"volumes: volume_size: {mapped.size_gib} is less than the {volume.size_gib} GiB of {volume.label}, and "
-            "volumes only grow; state at least that"
-        )
-    after = volume
-    if mapped.size_gib is not None and mapped.size_gib > volume.size_gib:
+    after = _grown(volume, mapped)
+    if after.size_gib > volume.size_gib:
         _check_awake(instance)
-        after = replace(volume, size_gib=mapped.size_gib)
         yield _operation(DiskChange("grow", instance, after), volume.printable(), after.printable())
     goes = mapped.delete_on_termination
     if goes is not None and goes != volume.attachment.delete_on_termination:

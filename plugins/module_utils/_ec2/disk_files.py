@@ -88,7 +88,10 @@ def check_file(path: Path, disk_format: str, bases: Path | None = None) -> None:
             f"{attempt}: it is {kind}, which somebody else has put there; put the disk itself there",
             code="InvalidParameterValue",
         )
-    backing = backing_file(path) if disk_format == "qcow2" else None
+    try:
+        backing = backing_file(path) if disk_format == "qcow2" else None
+    except OSError as error:
+        raise PocketError(f"{attempt}: {error.strerror or error}; run with become: true") from error
     if backing is None:
         return
     allowed = bases is not None and os.path.realpath(os.path.dirname(backing)) == os.path.realpath(bases)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from .._errors import PocketError
 from . import disk_files, images
 from .attachments import Attachments
 from .block_devices import DiskChange, RootDisk, Shelf, root_disk_of
@@ -32,7 +33,19 @@ def shelf_of(store: Store, instances: Sequence[Instance], with_root: bool) -> Sh
         if size is not None:
             sizes[instance.instance_id] = size
     found = {volume.volume_id: volume for volume in volumes.all(instances)}
-    return Shelf(volumes.directory, found, Snapshots(store).all(), sizes)
+    return Shelf(volumes.directory, found, Snapshots(store).all(), sizes, _faults(found.values()))
+
+
+def _faults(volumes: Iterable[Volume]) -> dict[str, PocketError]:
+    """Return why the files of volumes that could be attached must not be."""
+    faults = {}
+    for volume in volumes:
+        if volume.complete and volume.attachment is None:
+            try:
+                disk_files.check_file(volume.path, volume.disk_format)
+            except PocketError as error:
+                faults[volume.volume_id] = error
+    return faults
 
 
 class InstanceDisks:
@@ -52,9 +65,11 @@ class InstanceDisks:
             images.create_overlay(image, disk.path, size_gib=root.size_gib)
 
     def make(self, volume: Volume) -> None:
-        """Make a volume, unless it is there."""
+        """Make a volume, unless it is there and fit to be attached."""
         record = self._volumes.records.get(volume.volume_id)
-        if record is None or not record["complete"]:
+        if record is not None and record["complete"]:
+            disk_files.check_file(volume.path, volume.disk_format)
+        else:
             snapshot = volume.snapshot_id
             source = None if snapshot is None else find_snapshot(snapshot, Snapshots(self._store).all())
             self._volumes.make(volume, source)

@@ -41,7 +41,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     launches = []
     for index, (instance_id, interfaces) in enumerate(zip(ids, plan_interfaces(current, template, ids))):
         now = request.drawn.launch_time
-        volumes = new_volumes(instance_id, template.volumes or (), current.shelf, now, missing)
+        volumes = new_volumes(instance_id, template.volumes or (), current.shelf, now)
         instance = Instance(
             instance_id=instance_id,
             image_id=image.image_id,

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
-from .block_devices import shown
+from .block_devices import DiskChange, check_once, shown
 from .changes import changes, left_as, outdated
 from .drift import drift
 from .filters import matches
@@ -18,6 +18,7 @@ from .launches import active_network, check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
 from .request import Current, Launch, Request
 from .tokens import record_launch, taken_up
+from .volumes import Volume
 
 __all__ = ["Planned", "plan_instances"]
 
@@ -58,6 +59,7 @@ def plan_instances(current: Current, request: Request) -> Planned:
     already, launches, token = _launches(current, request, len(chosen), beside)
     operations += token
     operations += [_launch(number, launch) for number, launch in enumerate(launches, start=1)]
+    check_once(_attached(operations))
     ids = [one.instance_id for one in (*kept, *already)] + [launch.instance.instance_id for launch in launches]
     old = [instance.instance_id for instance in kept if outdated(instance, request, current)]
     return Planned(Plan(tuple(operations)), tuple(ids), tuple(old))
@@ -87,6 +89,16 @@ def _rest(current: Current, request: Request, beside: Sequence[Instance]) -> lis
     """Return what is missing of a token's launch, all of it: how many there are was settled when it began."""
     missing = len(request.drawn.instance_ids)
     return new_instances(current, request, fitting(current, replace(request, min_count=None), missing, beside))
+
+
+def _attached(operations: Sequence[Operation]) -> Iterator[Volume]:
+    """Yield each volume as often as the operations attach it."""
+    for operation in operations:
+        payload = operation.payload
+        if isinstance(payload, Launch):
+            yield from payload.volumes
+        elif isinstance(payload, DiskChange) and payload.action == "attach" and payload.volume:
+            yield payload.volume
 
 
 def _wanted_ids(request: Request, chosen: Sequence[Instance]) -> tuple[str, ...]:

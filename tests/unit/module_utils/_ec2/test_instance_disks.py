@@ -231,6 +231,65 @@ def test_one_volume_cannot_go_to_two_instances(desk: Desk) -> None:
     desk.launch_refused("InvalidParameterValue", name="a", volumes=twice)
 
 
+def test_a_volume_of_one_instance_is_not_attached_to_another_because_it_was_made_there(desk: Desk) -> None:
+    asked = {"name": "a", "volumes": [mapping("sdf", volume_size=1)]}
+    launched = desk.launch_again(**asked)["instances"][0]
+    volume_id = launched["block_device_mappings"][0]["ebs"]["volume_id"]
+    desk.again(volume_id=volume_id, instance="")
+    desk.again(volume_id=volume_id, instance=desk.second)
+    assert desk.second in desk.launch_refused("VolumeInUse", **asked)
+    desk.again(volume_id=volume_id, instance="")
+    desk.launch_again(**asked)
+
+
+def test_one_volume_cannot_go_to_two_instances_that_are_there(desk: Desk) -> None:
+    asked = {"volumes": [mapping("vdf", desk.volume_id)]}
+    desk.launch_refused("InvalidParameterCombination", instance_ids=[desk.first, desk.second], **asked)
+    # Nor to one that is there and one that is missing.
+    desk.launch_again(exact_count=1, tags=WEB)
+    desk.launch_refused("InvalidParameterCombination", exact_count=2, tags=WEB, **asked)
+    desk.launch_again(instance_ids=[desk.first], **asked)
+    desk.launch_refused("VolumeInUse", instance_ids=[desk.first, desk.second], **asked)
+
+
+def test_a_volume_that_is_attached_again_is_as_stated_after_one_run(desk: Desk) -> None:
+    asked = {"name": "a", "volumes": [mapping("vdf", volume_size=2)]}
+    launched = desk.launch_again(**asked)["instances"][0]
+    volume_id = launched["block_device_mappings"][0]["ebs"]["volume_id"]
+    for running in (True, False):
+        desk.again(volume_id=volume_id, instance="")
+        for code, stated in (
+            ("InvalidParameterValue", {"volume_size": 1}),
+            ("InvalidParameterValue", {"volume_size": 2, "disk_format": "raw"}),
+            ("InvalidParameterValue", {"snapshot_id": "snap-0123456789abcdef0"}),
+        ):
+            message = desk.launch_refused(code, name="a", volumes=[mapping("vdf", **stated)])
+            assert list(stated)[-1] in message
+        if not running:
+            desk.hypervisor.running.clear()
+        size = 5 if running else 6
+        desk.launch_again(name="a", volumes=[mapping("vdf", volume_size=size)])
+        assert desk.call(volume_id=volume_id)["volume"]["size_gib"] == size
+
+
+@pytest.mark.parametrize("damage", ["lost", "link", "foreign backing file"])
+def test_a_volume_whose_file_is_not_what_it_was_is_refused_before_the_first_write(
+    desk: Desk, tmp_path: Path, damage: str
+) -> None:
+    path = desk.store.root / "volumes" / f"{desk.volume_id}.qcow2"
+    secret = qcow2(tmp_path / "secret")
+    if damage == "foreign backing file":
+        qcow2(path, 2 << 30, backing=str(secret))
+    else:
+        path.unlink()
+    if damage == "link":
+        path.symlink_to(secret)
+    code = "IncorrectState" if damage == "lost" else "InvalidParameterValue"
+    asked = {"volumes": [mapping("vdf", desk.volume_id, delete_on_termination=True)]}
+    assert str(path) in desk.launch_refused(code, instance_ids=[desk.first], **asked)
+    assert str(path) in desk.launch_refused(code, count=1, **asked)
+
+
 def test_a_root_disk_smaller_than_its_image_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     image = desk.store.images()[0]
     larger = type(image)(**{**vars(image), "virtual_size": 3 << 30, "size_gib": 3})
