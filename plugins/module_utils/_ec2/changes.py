@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -114,7 +114,10 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
     action, state = _WAYS.get(request.state, ("", instance.state))
     after = replace(now, state=state)
     drawn = request.drawn.launch_time
-    yield from disk_changes(instance, request.template.volumes, request.template.root, current.shelf, drawn)
+    disks = list(disk_changes(instance, request.template.volumes, request.template.root, current.shelf, drawn))
+    if request.hibernate and instance.state != "stopped":
+        _check_hibernates(change, disks, request)
+    yield from disks
     if offline:
         _check_offline(change, request)
         if instance.state != "stopped":
@@ -142,10 +145,26 @@ def _through_a_stop(change: Change, after: Instance) -> Iterator[Operation]:
         yield Operation("start", subject, before.printable(), shown, payload=stopped.after)
 
 
+def _check_hibernates(change: Change, disks: Sequence[Operation], request: Request) -> None:
+    """Refuse to change what the guest goes on with in the run that hibernates it."""
+    touched = [operation.subject for operation in disks if operation.payload.action != "keep"]
+    if touched or change.resized or change.user_data is not None:
+        what = touched[0] if touched else f"its {_offline_option(change, request)}"
+        raise PocketError(
+            f"hibernate: {change.before.label} cannot be hibernated by a run that changes {what}, for what it was "
+            "doing depends on that; change it by a run before, or stop the instance without hibernate",
+            code="InvalidParameterCombination",
+        )
+
+
+def _offline_option(change: Change, request: Request) -> str:
+    size = "instance_type" if request.template.instance_type else "vcpus, memory_mib"
+    return size if change.resized else "user_data"
+
+
 def _check_offline(change: Change, request: Request) -> None:
     instance = change.before
-    size = "instance_type" if request.template.instance_type else "vcpus, memory_mib"
-    what = size if change.resized else "user_data"
+    what = _offline_option(change, request)
     if instance.hibernated:
         raise PocketError(
             f"{what}: {instance.label} is hibernated, and what it was doing depends on what it has; start it first",

@@ -77,6 +77,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
         exact_count=exact_count,
         termination_policy=params["termination_policy"],
         allow_stop=params["allow_stop"],
+        hibernate=params["hibernate"],
         tags=tags,
         purge_tags=params["purge_tags"] and params["tags"] is not None,
         hibernate=params["hibernate"],

@@ -305,6 +305,20 @@ def test_a_hibernated_machine_keeps_its_disks(desk: Desk) -> None:
     desk.refuse("IncorrectInstanceState", "hibernated", name="data", instance=desk.first)
 
 
+def test_what_a_hibernated_machine_goes_on_with_is_not_changed_by_the_run_that_hibernates_it(desk: Desk) -> None:
+    sleep: dict[str, Any] = {"instance_ids": [desk.first], "state": "stopped", "hibernate": True}
+    for stated in (
+        {"instance_type": "t3.small"},
+        {"user_data": "#!/bin/sh"},
+        {"root_size_gib": 3},
+        {"volumes": [mapping("vdf", volume_size=1)]},
+    ):
+        qcow2(desk.store.instance_directory(desk.first) / "disk.qcow2", 2 << 30)
+        message = desk.launch_refused("InvalidParameterCombination", **sleep, **stated)
+        assert message.startswith("hibernate: ")
+    desk.launch_again(**sleep, instance_type="t2.micro")  # which it has
+
+
 ASKED: dict[str, Any] = {"exact_count": 2, "tags": WEB, "volumes": [mapping("vdf", volume_size=1)]}
 
 
