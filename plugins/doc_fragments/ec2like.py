@@ -18,6 +18,9 @@ options:
         instances.
       - Absolute, without C(..). It is created with the first write. One that anybody can write to, such as C(/tmp), is
         refused.
+      - The files of disks and images are readable by their owner alone. That is root, and QEMU's user once an instance
+        has run with them, for libvirt gives it each disk and the image behind it, unless C(dynamic_ownership) in its
+        C(qemu.conf) is turned off.
     type: path
     default: /var/lib/pocket-cloud
 """

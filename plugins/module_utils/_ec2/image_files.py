@@ -237,8 +237,11 @@ def _compare(attempt: str, found: str, wanted: str, way_out: str) -> None:
         raise PocketError(f"{attempt}: its checksum is {found} instead of {wanted}; {way_out}")
 
 
-def publish(incoming: Path, target: Path, mode: int = 0o444) -> None:
-    """Give a finished file its place, read-only unless `mode` says otherwise, and make sure that it is on the disk."""
+def publish(incoming: Path, target: Path, mode: int = 0o400) -> None:
+    """Give a finished file its place, and make sure that it is on the disk.
+
+    :param mode: its owner alone may read it, for it may have what was on a guest's disk. libvirt hands it to QEMU's user.
+    """
     attempt = f"Cannot put {target} in its place"
     try:
         with incoming.open("rb") as stream:

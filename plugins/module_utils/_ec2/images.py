@@ -119,7 +119,8 @@ def qemu_img(attempt: str, *arguments: str) -> str:
 def _run_qemu_img(attempt: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
-        return subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
+        # What it makes holds a guest's secrets: its owner's alone, until libvirt hands it to QEMU's user.
+        return subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False, umask=0o077)
     except FileNotFoundError as error:
         raise PocketError(
             f"{attempt}: the program qemu-img is not on this host; install it, on Debian and Ubuntu with: "

@@ -140,7 +140,7 @@ def test_a_guest_disk_is_registered_again_changed_and_removed(
     assert first["image"]["disk_format"] == disk_format
     kept = host.path(first["image"]["path"])
     assert sha256(kept) == sha256(source)
-    assert kept.stat().st_mode & 0o777 == 0o444
+    assert kept.stat().st_mode & 0o777 == 0o400
     assert kept.stat().st_blocks <= source.stat().st_blocks * 1.1 + 64  # holes stay holes
     assert (store_images.root / "state.sqlite").stat().st_mode & 0o777 == 0o600
 

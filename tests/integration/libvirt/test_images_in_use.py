@@ -54,7 +54,7 @@ def test_from_a_damaged_image_nothing_is_launched_until_it_is_repaired(cloud: Cl
     repaired = cloud.host.ok("ec2like_image", **image)
     assert repaired["changed"]
     assert kept.read_bytes() == guest_image.read_bytes()
-    assert kept.stat().st_mode & 0o777 == 0o444
+    assert kept.stat().st_mode & 0o777 == 0o400
     assert cloud.run(image_id=repaired["image_id"], tags=WEB, exact_count=1)["changed"]
     cloud.assert_whole(1)
 

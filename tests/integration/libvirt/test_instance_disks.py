@@ -79,6 +79,37 @@ def test_an_image_of_an_instance_that_is_stopped_for_it(idle: Cloud) -> None:
     idle.assert_whole(2)
 
 
+def modes(storage: Storage, host: Host) -> dict[str, set[tuple[str, str]]]:
+    """The modes and the owners of all disks in the store, by directory."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for line in host.run(["find", storage.store, "-type", "f", "-printf", "%P %m %u\\n"]).stdout.splitlines():
+        name, mode, owner = line.split()
+        found.setdefault(name.partition("/")[0], set()).add((mode, owner))
+    return found
+
+
+def test_nobody_but_root_and_qemu_may_read_disks(cloud: Cloud) -> None:
+    storage = Storage(cloud)
+    volumes = [{"device_name": "/dev/sdf", "ebs": {"volume_size": 1}}]
+    linked = Guest(cloud, volumes=volumes)
+    copied = Guest(cloud, disk_clone="full")
+    raw = Guest(cloud, disk_format="raw")
+    for guest in (linked, copied, raw):
+        guest.wait()
+    storage.again("ec2like_image", name="copy", instance_id=linked.instance_id, no_reboot=True)
+    found = modes(storage, cloud.host)
+    assert found["volumes"] == {("600", "libvirt-qemu")}
+    assert found["instances"] == {("600", "libvirt-qemu"), ("600", "root")}
+    # libvirt hands the image behind a disk to QEMU's user, too; the others stay root's.
+    assert found["images"] == {("400", "libvirt-qemu"), ("400", "root")}
+    # So it is for machines that start again after others that shared the image have ended.
+    ids = [guest.instance_id for guest in (linked, copied)]
+    cloud.run(state="stopped", instance_ids=ids, stop_timeout=0)
+    assert {mode for kind in modes(storage, cloud.host).values() for mode, _owner in kind} == {"400", "600"}
+    cloud.run(state="running", instance_ids=ids)
+    linked.wait()
+
+
 def driver(cloud: Cloud, instance_id: str) -> Any:
     root = ET.fromstring(cloud.host.virsh("dumpxml", "--inactive", instance_id))
     return {key: value for key, value in root.find("devices/disk/driver").attrib.items() if key != "name"}  # type: ignore[union-attr]

@@ -111,7 +111,7 @@ def test_register_again_remove_again(desk: Desk, make: Any) -> None:
     assert image["source"] == str(disk)
     kept = Path(image["path"])
     assert kept.read_bytes() == disk.read_bytes()
-    assert kept.stat().st_mode & 0o777 == 0o444
+    assert kept.stat().st_mode & 0o777 == 0o400
     assert first["diff"]["before"] == ""
     assert "image web:" in first["diff"]["after"]
 

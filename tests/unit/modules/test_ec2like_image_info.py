@@ -88,7 +88,7 @@ def test_the_guest_goes_on_where_that_is_stated(desk: Desk) -> None:
     assert (image["name"], image["source"], image["description"]) == ("web", desk.first, "d")
     path = Path(image["path"])
     assert image["image_id"] == "ami-" + hashlib.sha256(path.read_bytes()).hexdigest()[:17]
-    assert path.stat().st_mode & 0o777 == 0o444
+    assert path.stat().st_mode & 0o777 == 0o400
     assert desk.capture_again(no_reboot=True, description="e")["image"]["description"] == "e"
 
 

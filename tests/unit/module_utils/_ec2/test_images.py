@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import image_files
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import disk_files, image_files
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import (
     Image,
     ImageSource,
@@ -28,6 +28,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Sto
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2, raw
 
+REAL_RUN = subprocess.run
 CORRUPT, EXTERNAL_DATA, DIRTY = 2, 4, 1
 
 
@@ -173,6 +174,27 @@ def test_an_overlay_names_the_base_and_its_format(tmp_path: Path, qemu: QemuImg)
     expected = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(tmp_path / "base")]
     assert first == ["qemu-img", *expected, str(tmp_path / "disk")]
     assert second == ["qemu-img", *expected, str(tmp_path / "grown"), str(3 << 30)]
+
+
+@pytest.mark.parametrize("kind", ["overlay", "empty", "copy"])
+def test_a_disk_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(subprocess, "run", REAL_RUN)
+    program, disk = tmp_path / "bin" / "qemu-img", tmp_path / "disk"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n: >'{disk}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    old = os.umask(0o022)
+    try:
+        if kind == "overlay":
+            create_overlay(image(tmp_path), disk)
+        elif kind == "empty":
+            disk_files.create(disk, "qcow2", 1)
+        else:
+            disk_files.copy(tmp_path / "base", "qcow2", disk, "raw")
+    finally:
+        os.umask(old)
+    assert disk.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_overlay_is_not_smaller_than_its_base_and_replaces_nothing(tmp_path: Path, qemu: QemuImg) -> None:
