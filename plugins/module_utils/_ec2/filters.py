@@ -69,7 +69,7 @@ def check_filters(
                 f"filters: {name!r} is no text, and so no filter's name; known are {', '.join(known)} and tag:KEY",
                 code="InvalidParameterValue",
             )
-        if name not in known and not (name.startswith(_TAG) and len(name) > len(_TAG)):
+        if name not in known and not (_have_tags(known) and name.startswith(_TAG) and len(name) > len(_TAG)):
             raise PocketError(_unknown(name, known), code="InvalidParameterValue")
         values = list(given) if isinstance(given, (list, tuple)) else [given]
         if not values or any(isinstance(value, (dict, list, tuple)) or value is None for value in values):
@@ -82,9 +82,17 @@ def check_filters(
 
 
 def _unknown(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, [*known, _TAG], n=1)
+    if name.startswith(_TAG) and not _have_tags(known):
+        return f"filters: {name!r} has no meaning here, for these have no tags; known are {', '.join(known)}"
+    tag = [_TAG] if _have_tags(known) else []
+    close = difflib.get_close_matches(name, [*known, *tag], n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"filters: {name!r} is unknown; {hint}known are {', '.join(known)} and tag:KEY"
+    return f"filters: {name!r} is unknown; {hint}known are {', '.join(known)}{' and tag:KEY' if tag else ''}"
+
+
+def _have_tags(known: Collection[str]) -> bool:
+    """Whether the things that the filters are of have tags, which images and networks have not."""
+    return "tag-key" in known
 
 
 def _text(value: Any) -> str:

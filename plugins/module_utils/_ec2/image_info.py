@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .._errors import PocketError
@@ -31,7 +31,6 @@ class Known:
     image: Image
     intact: bool
     instance_ids: tuple[str, ...]
-    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> str:

@@ -51,13 +51,6 @@ class NetworkInfoTask(InfoTask[Known]):
     def __init__(self, params: Mapping[str, Any], hypervisor: Hypervisor | None = None) -> None:
         self._names = params["names"]
         self._filters = check_filters(params["filters"], NETWORK_FILTERS)
-        for name in self._filters:
-            if name not in NETWORK_FILTERS:
-                raise PocketError(
-                    f"filters: {name!r} has no meaning here, for networks have no tags; known are "
-                    f"{', '.join(NETWORK_FILTERS)}",
-                    code="InvalidParameterValue",
-                )
         self._hypervisor = hypervisor or Hypervisor(params["uri"])
 
     def read(self) -> Known:

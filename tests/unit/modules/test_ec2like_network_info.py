@@ -65,7 +65,7 @@ def test_names_and_filters_select(host: KvmHost) -> None:
     [
         ({"names": ["pocket", "none"]}, "names: there is no network 'none'", "InvalidSubnetID.NotFound"),
         ({"filters": {"cid": "x"}}, "did you mean 'cidr'?", "InvalidParameterValue"),
-        ({"filters": {"tag:a": "x"}}, "networks have no tags", "InvalidParameterValue"),
+        ({"filters": {"tag:a": "x"}}, "have no tags", "InvalidParameterValue"),
     ],
 )
 def test_what_is_not_there_or_unknown_is_an_error(host: KvmHost, stated: dict[str, Any], said: str, code: str) -> None:
