@@ -67,7 +67,7 @@ options:
     type: dict
     aliases: [snapshot_tags]
   purge_tags:
-    description: Remove the tags that O(tags) does not have. C(Name) stays.
+    description: Remove the tags that O(tags) does not have, where it is given. C(Name) stays.
     type: bool
     default: false
   state:

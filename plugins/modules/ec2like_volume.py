@@ -28,7 +28,8 @@ options:
   volume_id:
     description:
       - The volume that is meant, V(vol-) and 17 hexadecimal digits.
-      - One of O(volume_id) and O(name) is needed, or both of O(instance) and O(device_name).
+      - One of O(volume_id) and O(name) is needed, or both of O(instance) and O(device_name). These mean the volume that
+        is attached there, and where none is, the one that was made for that place.
     type: str
     aliases: [id]
   name:
@@ -40,7 +41,7 @@ options:
     description: Tags that the volume gets, with those that it has unless O(purge_tags) is true.
     type: dict
   purge_tags:
-    description: Remove the tags that O(tags) does not have. C(Name) stays.
+    description: Remove the tags that O(tags) does not have, where it is given. C(Name) stays.
     type: bool
     default: false
   size_gib:

@@ -87,7 +87,7 @@ class CaptureTask(Task[Current]):
             yield
 
     def undisturbed(self) -> AbstractContextManager[Any]:
-        return self._store.undisturbed()
+        return self._store.undisturbed("images.lock", "volumes.lock", "lock")
 
     # Reading and planning
 

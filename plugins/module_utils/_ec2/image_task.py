@@ -9,7 +9,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -42,6 +42,10 @@ class ImageTask(Task[Current]):
             else:
                 with self._store.lock():
                     yield
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        absent = ["lock"] if self._request.state == "absent" else []
+        return self._store.undisturbed("images.lock", *absent)
 
     # Reading
 
@@ -115,7 +119,7 @@ class ImageTask(Task[Current]):
             image_files.publish(path, self._store.image_path(content.image_id, found.disk_format))
             self._enter(content, found.disk_format, found.virtual_size, size)
 
-    def _incoming(self, content: Content) -> contextlib.AbstractContextManager[Path]:
+    def _incoming(self, content: Content) -> AbstractContextManager[Path]:
         if self._request.url is not None:
             return image_files.incoming_download(self._store, self._request.url, content.checksum)
         return image_files.incoming_copy(self._store, str(self._request.path), content.checksum)

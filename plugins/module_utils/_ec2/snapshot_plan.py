@@ -96,7 +96,7 @@ def parse(params: Mapping[str, Any]) -> SnapshotRequest:
         device_name=None if device is None else ROOT_DEVICE if is_root_device(device) else device_of(device),
         description=params["description"],
         tags=named_tags(params),
-        purge_tags=params["purge_tags"],
+        purge_tags=params["purge_tags"] and params["tags"] is not None,
         freeze=params["freeze"],
         last_snapshot_min_age=params["last_snapshot_min_age"],
     )

@@ -54,7 +54,7 @@ class SnapshotTask(Task[Current]):
             yield
 
     def undisturbed(self) -> AbstractContextManager[Any]:
-        return self._store.undisturbed()
+        return self._store.undisturbed("volumes.lock", "lock")
 
     def read(self) -> Current:
         self._instances = self._hypervisor.instances()

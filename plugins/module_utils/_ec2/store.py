@@ -19,7 +19,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ __all__ = ["DEFAULT_ROOT", "Store"]
 DEFAULT_ROOT = "/var/lib/pocket-cloud"
 # Seconds that a run waits for another: the launch of a hundred emulated guests takes minutes.
 LOCK_TIMEOUT = 900.0
+# And where it may fetch or copy a large disk.
+COPY_TIMEOUT = 3600.0
 
 _PASSAGE = stat.S_IXGRP | stat.S_IXOTH
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{17}")
@@ -64,28 +66,30 @@ class Store:
             yield
 
     @contextmanager
-    def undisturbed(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-        """Keep writers out while only reading, as check mode does; writes nothing, not even where there is no store."""
+    def undisturbed(self, *locks: str) -> Iterator[None]:
+        """Keep writers out while only reading, as check mode does; writes nothing, not even where there is no store.
+
+        :param locks: files of those that a real run takes, in their order; the store's own where none is named.
+        """
         self._check_root()
-        try:
-            descriptor = os.open(self.root / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:  # no store yet, or none that we may use: reading tells
+        with ExitStack() as held:
+            for name in locks or ("lock",):
+                try:
+                    descriptor = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                except OSError:  # no store yet, or none that we may use: reading tells
+                    continue
+                held.callback(os.close, descriptor)
+                self._acquire(descriptor, LOCK_TIMEOUT if name == "lock" else COPY_TIMEOUT, fcntl.LOCK_SH)
             yield
-            return
-        try:
-            self._acquire(descriptor, timeout, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
-    def images_lock(self, timeout: float = 3600.0) -> Iterator[None]:
+    def images_lock(self, timeout: float = COPY_TIMEOUT) -> Iterator[None]:
         """Keep out only those that write images: fetching one may take long, and launches need not wait for it."""
         with self._locked("images.lock", timeout):
             yield
 
     @contextmanager
-    def volumes_lock(self, timeout: float = 3600.0) -> Iterator[None]:
+    def volumes_lock(self, timeout: float = COPY_TIMEOUT) -> Iterator[None]:
         """Keep out only those that write volumes and snapshots: copying one may take long.
 
         Who needs several locks takes that of images first, then this, then that of the store.

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
-from .disks import device_of, free_device
+from .disks import derived_volume_id, device_of, free_device
 from .model import LAUNCHED, Instance, check_instance_id, check_tags
 from .volumes import Attachment, Snapshot, Volume, check_size, check_snapshot_id, check_volume_id
 
@@ -20,6 +20,7 @@ __all__ = [
     "Current",
     "Planned",
     "VolumeRequest",
+    "find",
     "find_snapshot",
     "make_plan",
     "named_tags",
@@ -47,6 +48,13 @@ class VolumeRequest:
     instance: str | None = None
     device_name: str | None = None
     delete_on_termination: bool | None = None
+
+    @property
+    def derived_id(self) -> str | None:
+        """The id of a volume that has no name but its place, so that the next run finds what one that died has made."""
+        if self.volume_id or self.name or not (self.instance and self.device_name):
+            return None
+        return derived_volume_id(self.instance, self.device_name)
 
     @property
     def label(self) -> str:
@@ -89,7 +97,7 @@ def parse(params: Mapping[str, Any]) -> VolumeRequest:
         volume_id=None if params["volume_id"] is None else check_volume_id(params["volume_id"]),
         name=params["name"],
         tags=named_tags(params),
-        purge_tags=params["purge_tags"],
+        purge_tags=params["purge_tags"] and params["tags"] is not None,
         size_gib=check_size(params["size_gib"]),
         disk_format=params["disk_format"],
         snapshot_id=None if params["snapshot_id"] is None else check_snapshot_id(params["snapshot_id"]),
@@ -141,7 +149,7 @@ def _check_awake(operations: Sequence[Operation], current: Current) -> None:
 def make_plan(request: VolumeRequest, current: Current) -> Planned:
     """What brings what is to what is asked; PocketError where EC2 would refuse."""
     sweep = [Operation("sweep", f"leftover {name}", {"state": "creating"}, None, name) for name in current.leftovers]
-    found = _find(request, current)
+    found = find(request, current)
     if request.state == "absent":
         if found is None:
             return Planned(Plan(tuple(sweep)), None)
@@ -158,7 +166,8 @@ def make_plan(request: VolumeRequest, current: Current) -> Planned:
     return Planned(Plan((*sweep, *changes)), volume)
 
 
-def _find(request: VolumeRequest, current: Current) -> Volume | None:
+def find(request: VolumeRequest, current: Current) -> Volume | None:
+    """Return the volume that is meant, none where there is none."""
     complete = [volume for volume in current.volumes if volume.complete]
     if request.volume_id is not None:
         found = [volume for volume in complete if volume.volume_id == request.volume_id]
@@ -177,6 +186,8 @@ def _find(request: VolumeRequest, current: Current) -> Volume | None:
             for volume in complete
             if volume.attachment and (volume.attachment.instance_id, volume.attachment.device_name) == at
         ]
+        if not found and request.state == "present":  # made by a run that could not attach it, or detached since
+            found = [volume for volume in complete if volume.volume_id == request.derived_id]
     if len(found) > 1:
         ids = ", ".join(volume.volume_id for volume in found)
         raise _bad(f"name: {request.name!r} is the name of several volumes ({ids}); state volume_id")

@@ -21,7 +21,7 @@ from .hypervisor import Hypervisor
 from .store import Store
 from .tombstones import timestamp
 from .volume_files import Snapshots, Volumes
-from .volume_plan import Current, Planned, find_snapshot, make_plan, parse
+from .volume_plan import Current, Planned, find, find_snapshot, make_plan, parse
 from .volumes import Attachment, Snapshot, Volume
 
 __all__ = ["VolumeTask"]
@@ -43,7 +43,7 @@ class VolumeTask(Task[Current]):
         self._store = store or Store(params["store"])
         self._volumes = Volumes(self._store)
         self._attachments = Attachments(self._hypervisor)
-        self._volume_id = f"vol-{secrets.token_hex(9)[:17]}"
+        self._volume_id = self._request.derived_id or f"vol-{secrets.token_hex(9)[:17]}"
         self._now = timestamp(datetime.now(timezone.utc))
         self._planned = Planned(Plan(), None)
         self._attached: dict[str, Attachment] = {}
@@ -56,28 +56,26 @@ class VolumeTask(Task[Current]):
             yield
 
     def undisturbed(self) -> AbstractContextManager[Any]:
-        return self._store.undisturbed()
+        return self._store.undisturbed("volumes.lock", "lock")
 
     def read(self) -> Current:
         instances = self._hypervisor.instances()
         volumes = self._volumes.all(instances)
         self._attached = {volume.volume_id: volume.attachment for volume in volumes if volume.attachment}
-        self._check_files(volumes)
-        return Current(
+        current = Current(
             blank=(self._volume_id, self._now, self._volumes.directory),
             volumes=volumes,
             snapshots=self._snapshots() if self._request.snapshot_id else (),
             instances=instances,
             leftovers=self._volumes.leftovers(),
         )
+        self._check_file(find(self._request, current))
+        return current
 
-    def _check_files(self, volumes: list[Volume]) -> None:
+    def _check_file(self, volume: Volume | None) -> None:
         """Refuse a volume whose file somebody has taken away, or made lead elsewhere."""
-        for volume in volumes:
-            named = volume.name is not None and volume.name == self._request.name
-            meant = named or volume.volume_id == self._request.volume_id
-            if meant and volume.complete and self._request.state == "present":
-                disk_files.check_file(volume.path, volume.disk_format)
+        if volume is not None and self._request.state == "present":
+            disk_files.check_file(volume.path, volume.disk_format)
 
     def plan(self, current: Current) -> Plan:
         self._planned = make_plan(self._request, current)

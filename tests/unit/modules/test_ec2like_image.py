@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import image_files
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import image_files, store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_task import ImageTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2, raw
@@ -124,6 +124,16 @@ def test_register_again_remove_again(desk: Desk, make: Any) -> None:
     assert gone["image"] == {**image, "state": "deregistered"}
     assert list(desk.store.image_directory.iterdir()) == []
     assert desk.call(state="absent")["image"] is None
+
+
+def test_a_file_that_somebody_fetches_is_no_leftover(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = qcow2(desk.place / "disk")
+    desk.call(path=str(disk))
+    monkeypatch.setattr(store, "COPY_TIMEOUT", 0.1)
+    with desk.store.images_lock(), image_files.incoming(desk.store, "Cannot fetch it"):
+        for stated in ({"path": str(disk)}, {"state": "absent"}):
+            assert "in use" in refusal(ImageTask, desk.params(**stated), check=True)["msg"]
+    assert execute(ImageTask, desk.params(path=str(disk)), check=True)["changed"] is False
 
 
 def test_a_second_run_does_not_read_the_file_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

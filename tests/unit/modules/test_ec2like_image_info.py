@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_capture import CaptureTask, image_task
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_info import ImageInfoTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_task import ImageTask
@@ -105,6 +106,13 @@ def test_a_stopped_one_stays_stopped(desk: Desk) -> None:
     desk.hypervisor.running.clear()
     desk.capture_again()
     assert desk.hypervisor.running == set()
+
+
+@pytest.mark.parametrize("lock", ["images_lock", "volumes_lock"])
+def test_check_mode_waits_for_whoever_copies(desk: Desk, monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
+    monkeypatch.setattr(store, "COPY_TIMEOUT", 0.1)
+    with getattr(desk.store, lock)():
+        assert "in use" in refusal(desk.capture_task, desk.image_params(), check=True)["msg"]
 
 
 def test_a_name_belongs_to_one_instance(desk: Desk) -> None:
@@ -205,6 +213,7 @@ def test_a_damaged_image_is_shown_as_failed(desk: Desk) -> None:
         ("InvalidAMIID.Malformed", {"image_ids": ["ami-1"]}),
         ("InvalidAMIID.NotFound", {"image_ids": ["ami-11111111111111111"]}),
         ("InvalidParameterValue", {"filters": {"owner-id": "x"}}),
+        ("InvalidParameterValue", {"filters": {"tag:env": "x"}}),
     ],
 )
 def test_bad_input_of_the_list_is_refused(desk: Desk, code: str, stated: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_SNAPSHOT
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.snapshot_task import SnapshotTask
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import Killed
@@ -118,6 +119,13 @@ def test_how_far_it_is_can_be_seen(desk: Desk) -> None:
     assert [(record["complete"], record["progress"]) for record in records.values()] == [(False, 50)]
 
 
+def test_check_mode_waits_for_whoever_copies(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "COPY_TIMEOUT", 0.1)
+    with desk.store.volumes_lock():
+        asked = desk.snapshot_params(volume_id=desk.volume_id)
+        assert "in use" in refusal(desk.snapshot_task, asked, check=True)["msg"]
+
+
 def test_without_a_name_each_run_makes_another(desk: Desk) -> None:
     ids = {desk.shoot(volume_id=desk.volume_id)["snapshot_id"] for _number in range(3)}
     assert len(ids) == 3
@@ -136,6 +144,7 @@ def test_description_and_tags_can_be_changed(desk: Desk) -> None:
     made = desk.shoot_again(name="s", volume_id=desk.volume_id, tags={"a": "1"})
     changed = desk.shoot_again(name="s", description="d", tags={"b": "2"})["snapshot"]
     assert changed == {**made["snapshot"], "description": "d", "tags": {"Name": "s", "a": "1", "b": "2"}}
+    assert desk.shoot(name="s", purge_tags=True)["changed"] is False  # without tags there is nothing to compare
     purged = desk.shoot_again(snapshot_id=made["snapshot_id"], tags={"b": "2"}, purge_tags=True)["snapshot"]
     assert purged["tags"] == {"Name": "s", "b": "2"}
     assert desk.shoot_again(snapshot_id=made["snapshot_id"], description="")["snapshot"]["description"] == ""

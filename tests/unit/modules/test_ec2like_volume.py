@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_VOLUME
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.volume_task import VolumeTask
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed, KvmHost
@@ -134,8 +135,37 @@ def test_attach_grow_and_detach(desk: Desk) -> None:
     assert moved["volume"]["attachments"][0]["device_name"] == "/dev/vdf"
 
 
+def test_check_mode_waits_for_whoever_copies(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "COPY_TIMEOUT", 0.1)
+    with desk.store.volumes_lock():
+        assert "in use" in refusal(desk.volume_task, desk.params(name="data", size_gib=1), check=True)["msg"]
+
+
+def test_without_a_name_it_is_the_volume_of_its_place(desk: Desk) -> None:
+    place = {"instance": desk.first, "device_name": "/dev/sdf"}
+    made = desk.again(**place, size_gib=1)
+    desk.again(volume_id=made["volume_id"], instance="")
+    assert desk.call(**place, state="absent")["changed"] is False  # nothing is attached there
+    assert desk.again(**place, size_gib=2)["volume_id"] == made["volume_id"]
+    desk.again(volume_id=made["volume_id"], instance="")
+    desk.again(volume_id=made["volume_id"], instance=desk.second)
+    desk.refuse("VolumeInUse", desk.second, **place, size_gib=2)
+
+
+def test_a_volume_without_a_name_that_could_not_be_attached_is_found_again(desk: Desk) -> None:
+    asked = desk.params(instance=desk.first, device_name="vdf", size_gib=1)
+    desk.hypervisor.broken["attach"] = desk.first
+    for _number in range(2):
+        assert refusal(desk.volume_task, asked)["changed"] is (_number == 0)
+    desk.hypervisor.broken.clear()
+    done = execute(desk.volume_task, asked)
+    assert list(desk.store.records("volume").all()) == [done["volume_id"]]
+    assert desk.attached(desk.first)["vdf"] == done["volume_id"]
+
+
 def test_tags_are_added_and_purged(desk: Desk) -> None:
     made = desk.again(name="data", size_gib=1, tags={"a": "1", "b": "2"})
+    assert desk.call(name="data", purge_tags=True)["changed"] is False  # without tags there is nothing to compare
     assert desk.again(name="data", tags={"a": "3"})["volume"]["tags"] == {"Name": "data", "a": "3", "b": "2"}
     assert desk.again(name="data", tags={"a": "3"}, purge_tags=True)["volume"]["tags"] == {"Name": "data", "a": "3"}
     renamed = desk.again(volume_id=made["volume_id"], name="other")
@@ -236,9 +266,10 @@ def test_a_file_that_leads_elsewhere_is_refused(desk: Desk, tmp_path: Path) -> N
     assert secret.read_text() == "s"
 
 
+@pytest.mark.parametrize("identity", [{"name": "data"}, {"device_name": "vdf"}], ids=["named", "nameless"])
 @pytest.mark.parametrize("left", range(5))
-def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int) -> None:
-    asked = {"name": "data", "size_gib": 1, "instance": desk.first, "delete_on_termination": True}
+def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, identity: dict[str, str]) -> None:
+    asked = {**identity, "size_gib": 1, "instance": desk.first, "delete_on_termination": True}
     desk.guard.left = left
     with pytest.raises(Killed):
         execute(desk.volume_task, desk.params(**asked))
