@@ -16,6 +16,7 @@ from typing import Any
 
 from .._deps import require
 from .._errors import PocketError
+from .model import check_text
 
 __all__ = ["DEFAULT_URI", "THREADS", "THREADS_THAT_WAIT", "Connection"]
 
@@ -32,7 +33,8 @@ class Connection:
     """Connections to the libvirt daemon at `uri`, made when first needed, for at most THREADS_THAT_WAIT threads."""
 
     def __init__(self, uri: str = DEFAULT_URI) -> None:
-        if not uri.strip() or "\0" in uri:
+        check_text(uri, "uri")
+        if not uri.strip():
             raise PocketError(
                 f"uri: {uri!r} is none that libvirt could connect to; give one such as {DEFAULT_URI}, or leave it out",
                 code="InvalidParameterValue",

@@ -32,9 +32,9 @@ class GuestCalls(Connection):
                 answer = _ask(domain, "guest-file-read", handle=handle, count=_MOST)
             finally:
                 _ask(domain, "guest-file-close", handle=handle)
-        except self._libvirt.libvirtError:
+            return base64.b64decode(answer["buf-b64"]).decode(errors="replace")
+        except (self._libvirt.libvirtError, KeyError, TypeError, ValueError):  # a guest may answer whatever it likes
             return None
-        return base64.b64decode(answer["buf-b64"]).decode(errors="replace")
 
 
 def _ask(domain: Any, command: str, **arguments: Any) -> Any:

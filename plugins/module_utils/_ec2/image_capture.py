@@ -19,19 +19,19 @@ from . import disk_files, image_files
 from .disk_copies import DiskCopies
 from .disks import ROOT_DEVICE
 from .hypervisor import Hypervisor
-from .image_plan import check_description, check_name
+from .image_plan import check_name
 from .image_task import ImageTask, described
 from .images import Image, ImageSource, gib, inspect
 from .lifecycle import Lifecycle
-from .model import LAUNCHED, Instance, check_instance_id
+from .model import LAUNCHED, Instance, check_description, check_instance_id
 from .store import Store
 from .tombstones import timestamp
 from .volumes import disk_at
 
 __all__ = ["CaptureTask", "image_task"]
 
-# The instances that were stopped to make an image of them, and are to be started again.
-STOPPED = "stopped-for-image"
+# Why those are stopped that are to be started again. It goes with whatever else happens to the instance.
+STOPPED = "Stopped to make an image of it"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ class CaptureTask(Task[Current]):
         self._store = store or Store(params["store"])
         self._lifecycle = lifecycle or Lifecycle(self._hypervisor, self._store)
         self._copies = DiskCopies(self._hypervisor, self._store)
-        self._owed = self._store.records(STOPPED)
         self._launches = ExitStack()
 
     @contextmanager
@@ -94,14 +93,13 @@ class CaptureTask(Task[Current]):
     def read(self) -> Current:
         instances = self._hypervisor.instances()
         image = next((image for image in self._store.images() if image.name == self._name), None)
-        owed = self._owed.all()
         return Current(
             instances=instances,
             image=image,
             damaged=image is not None and not image_files.is_intact(image),
             size_gib=self._size(instances) if image is None else image.size_gib,
             leftovers=image_files.leftovers(self._store),
-            stopped=[one for one in instances if one.instance_id in owed],
+            stopped=[one for one in instances if one.state == "stopped" and one.state_reason.startswith(STOPPED)],
         )
 
     def _size(self, instances: Sequence[Instance]) -> int:
@@ -200,8 +198,7 @@ class CaptureTask(Task[Current]):
             self._launches.close()  # they need not wait for a long copy
             self._take(instance)
             return
-        self._owed.put(instance.instance_id, {})
-        failures = self._lifecycle.stop([instance], self._stop_timeout)
+        failures = self._lifecycle.stop([instance], self._stop_timeout, STOPPED)
         if failures:
             raise failures[0].error
         try:
@@ -218,7 +215,6 @@ class CaptureTask(Task[Current]):
             failures = self._lifecycle.start([instance])
             if failures:
                 raise failures[0].error
-        self._owed.delete(instance.instance_id)
 
     def _take(self, instance: Instance) -> None:
         attempt = f"Cannot make an image of the instance {instance.label}"

@@ -228,7 +228,7 @@ def _open_url(url: str, attempt: str) -> BinaryIO:
     except urllib.error.URLError as error:
         reason = error if isinstance(error, urllib.error.HTTPError) else error.reason
         raise PocketError(f"{attempt}: {reason}; look whether the URL is right and this host may reach it") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # a redirection may lead to what is no URL
         raise PocketError(f"{attempt}: {error}; look whether the URL is right and this host may reach it") from error
 
 
@@ -240,7 +240,7 @@ def _compare(attempt: str, found: str, wanted: str, way_out: str) -> None:
 def publish(incoming: Path, target: Path, mode: int = 0o400) -> None:
     """Give a finished file its place, and make sure that it is on the disk.
 
-    :param mode: its owner alone may read it, for it may have what was on a guest's disk. libvirt hands it to QEMU's user.
+    :param mode: its owner alone may read it, for it may have what was on a guest's disk; libvirt gives it QEMU's.
     """
     attempt = f"Cannot put {target} in its place"
     try:

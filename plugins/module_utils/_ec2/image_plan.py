@@ -15,12 +15,12 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .images import Image, gib
+from .model import check_description, check_text
 
-__all__ = ["Content", "Current", "ImageRequest", "check_description", "check_name", "make_plan", "parse", "printable"]
+__all__ = ["Content", "Current", "ImageRequest", "check_name", "make_plan", "parse", "printable"]
 
-# EC2's reference of RegisterImage: the characters and lengths of names and descriptions.
+# EC2's reference of RegisterImage: the characters and lengths of names.
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
-_DESCRIPTION_LENGTH = 255
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -97,12 +97,6 @@ def parse(params: Mapping[str, Any]) -> ImageRequest:
     return request
 
 
-def check_description(description: str | None) -> None:
-    """Refuse one that is longer than EC2's may be."""
-    if description is not None and len(description) > _DESCRIPTION_LENGTH:
-        raise _bad(f"description: {len(description)} characters are too many; it has at most {_DESCRIPTION_LENGTH}")
-
-
 def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise PocketError(
@@ -124,12 +118,15 @@ def _check_source(request: ImageRequest) -> None:
             code="MissingParameter" if request.path is None else "InvalidParameterCombination",
         )
     if request.path is not None:
+        check_text(request.path, "path")
         if not os.path.isabs(request.path):
             raise _bad(f"path: {request.path!r} is not absolute; state the whole path on the target")
         return
+    check_text(urllib.parse.unquote(request.location), "url")
     try:
         url = urllib.parse.urlsplit(request.location)
         has_password = url.username is not None
+        _ = (url.port, (url.hostname or "").encode("idna"))  # what is none is told when it is asked for
     except ValueError as error:
         raise _bad(f"url: {request.url!r} is none ({error}); state an http, https or file URL") from error
     if not request.location.isascii():

@@ -41,6 +41,8 @@ __all__ = ["Failure", "Lifecycle"]
 
 Item = TypeVar("Item")
 
+USER_INITIATED = "User initiated shutdown"
+
 # Seconds after which a guest that has not asked for its address no longer holds up the next boot.
 BOOT_PATIENCE = 30.0
 # Seconds over which a machine that used less than a tenth of a processor is not booting: there is nothing in it.
@@ -179,13 +181,17 @@ class Lifecycle:
         self._hypervisor.start(instance)
         self._hypervisor.describe(replace(instance, state_reason=""))
 
-    def stop(self, instances: Sequence[Instance], timeout: float) -> list[Failure]:
-        """Shut the guests down; one that does not follow within `timeout` seconds is powered off."""
-        return self._each(instances, lambda instance: instance.instance_id, lambda one: self._stop(one, timeout))
+    def stop(self, instances: Sequence[Instance], timeout: float, reason: str = USER_INITIATED) -> list[Failure]:
+        """Shut the guests down; one that does not follow within `timeout` seconds is powered off.
 
-    def _stop(self, instance: Instance, timeout: float) -> None:
+        :param reason: what their state reason then begins with.
+        """
+        return self._each(
+            instances, lambda instance: instance.instance_id, lambda one: self._stop(one, timeout, reason)
+        )
+
+    def _stop(self, instance: Instance, timeout: float, reason: str) -> None:
         # Said beforehand, so that nobody takes the guest's end for its own decision
-        reason = "User initiated shutdown"
         stopping = replace(instance, state_reason=reason, reason_boot=self._hypervisor.boot())
         self._hypervisor.describe(stopping)
         if not self._shut_down(instance, timeout):

@@ -30,8 +30,10 @@ __all__ = [
     "TERMINATING",
     "Instance",
     "Interface",
+    "check_description",
     "check_instance_id",
     "check_tags",
+    "check_text",
     "filter_uuid",
     "instance_type_size",
     "mac_address",
@@ -73,6 +75,8 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://pocket.cloud/")
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
 # XML 1.0 cannot carry these, and EC2 does not allow them in tags either.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+_DESCRIPTION_LENGTH = 255
 _TAG_KEY_LENGTH = 128
 _TAG_VALUE_LENGTH = 256
 _TAGS = 50
@@ -300,6 +304,20 @@ def check_tags(tags: Mapping[str, Any] | None, parameter: str = "tags") -> dict[
         if _UNPRINTABLE.search(key) or _UNPRINTABLE.search(value):
             raise _bad(f"{parameter}: {key!r}: {value!r} has a control character; use printable characters and spaces")
     return checked
+
+
+def check_description(description: str | None) -> None:
+    """Refuse one that is longer than EC2's may be, or that cannot be kept."""
+    if description is not None:
+        check_text(description, "description")
+        if len(description) > _DESCRIPTION_LENGTH:
+            raise _bad(f"description: {len(description)} characters are too many; it has at most {_DESCRIPTION_LENGTH}")
+
+
+def check_text(text: str, parameter: str) -> None:
+    """Refuse a text that neither a file's name nor the register can hold: NUL, and halves of UTF-16's pairs."""
+    if _UNWRITABLE.search(text):
+        raise _bad(f"{parameter}: {text!r} has a NUL or what is no character; leave that out")
 
 
 def _tag_text(value: Any) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .disks import ROOT_DEVICE, Disk, device_of, is_root_device
-from .model import LAUNCHED, Instance, check_instance_id
+from .model import LAUNCHED, Instance, check_description, check_instance_id
 from .volume_plan import named_tags, tags_after
 from .volumes import Snapshot, Volume, check_snapshot_id, check_volume_id, disk_at, disk_of
 
 __all__ = ["Copying", "Current", "Planned", "SnapshotRequest", "find", "make_plan", "parse", "source_of"]
 
-_DESCRIPTION_LENGTH = 255
+_OLDEST = 100 * 366 * 24 * 60
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -120,18 +120,17 @@ def _check(request: SnapshotRequest) -> None:
         )
     if request.device_name is not None and request.instance_id is None:
         raise _missing("device_name: is a device of an instance; state instance_id, too")
-    if request.last_snapshot_min_age < 0:
-        raise _bad(f"last_snapshot_min_age: {request.last_snapshot_min_age} is negative; give minutes, 0 or more")
+    if not 0 <= request.last_snapshot_min_age <= _OLDEST:
+        raise _bad(
+            f"last_snapshot_min_age: {request.last_snapshot_min_age} is out of range; give minutes, 0 to {_OLDEST}"
+        )
     if request.last_snapshot_min_age and known:
         raise PocketError(
             "last_snapshot_min_age: cannot be combined with a name or snapshot_id, which say themselves whether there "
             "is the snapshot; state one of them",
             code="InvalidParameterCombination",
         )
-    if request.description is not None and len(request.description) > _DESCRIPTION_LENGTH:
-        raise _bad(
-            f"description: {len(request.description)} characters are too many; it has at most {_DESCRIPTION_LENGTH}"
-        )
+    check_description(request.description)
 
 
 def find(request: SnapshotRequest, snapshots: Sequence[Snapshot]) -> Snapshot | None:
@@ -179,7 +178,13 @@ def source_of(
             f"instance_id: {instance.label} is {instance.state}; no snapshot can be made of it",
             code="IncorrectInstanceState",
         )
-    return disk_at(instance, request.device_name or ROOT_DEVICE), instance
+    disk = disk_at(instance, request.device_name or ROOT_DEVICE)
+    if disk.volume_id is None and disk.device_name != ROOT_DEVICE:
+        raise _bad(
+            f"device_name: /dev/{disk.device_name} of {instance.label} is neither its root disk nor a volume; state "
+            "one of these"
+        )
+    return disk, instance
 
 
 def make_plan(request: SnapshotRequest, current: Current) -> Planned:
@@ -192,6 +197,7 @@ def make_plan(request: SnapshotRequest, current: Current) -> Planned:
     if found is None and request.last_snapshot_min_age:
         found = _recent(request, current)
     if found is not None:
+        _check_same(found, request, current)
         after = _edited(found, request)
         edit = Operation("edit", f"snapshot {found.snapshot_id}", found.printable(), after.printable(), after)
         return Planned(Plan((*sweep, edit) if after != found else tuple(sweep)), after)
@@ -239,14 +245,36 @@ def _copying(request: SnapshotRequest, current: Current) -> Copying:
     return Copying(snapshot, disk, instance)
 
 
+def _check_same(snapshot: Snapshot, request: SnapshotRequest, current: Current) -> None:
+    """Refuse a snapshot of another disk than the stated one."""
+    if request.volume_id is not None:
+        name, stated, same = "volume_id", request.volume_id, snapshot.volume_id == request.volume_id
+    elif request.instance_id is not None:
+        device = request.device_name or ROOT_DEVICE
+        name, stated = "instance_id, device_name", f"/dev/{device} of {request.instance_id}"
+        same = _is_of_device(snapshot, request.instance_id, device, current.instances)
+    else:
+        return
+    if not same:
+        has = snapshot.volume_id or f"/dev/{ROOT_DEVICE} of {snapshot.instance_id}"
+        raise _bad(
+            f"{name}: the snapshot {snapshot.snapshot_id} is of {has}, not of {stated}; make another under another "
+            "name, or delete this one first"
+        )
+
+
+def _is_of_device(snapshot: Snapshot, instance_id: str, device: str, instances: Sequence[Instance]) -> bool:
+    if device == ROOT_DEVICE:
+        return (snapshot.volume_id, snapshot.instance_id) == (None, instance_id)
+    attached = [disk for one in instances if one.instance_id == instance_id for disk in one.disks]
+    there = next((disk.volume_id for disk in attached if disk.device_name == device), None)
+    if there is not None:
+        return snapshot.volume_id == there
+    # Detached since, or the instance is gone: which of its volumes it was nobody knows any more.
+    return snapshot.volume_id is not None and snapshot.instance_id == instance_id
+
+
 def _edited(snapshot: Snapshot, request: SnapshotRequest) -> Snapshot:
-    for name in ("volume_id", "instance_id"):
-        stated, has = getattr(request, name), getattr(snapshot, name)
-        if stated not in (None, has):
-            raise _bad(
-                f"{name}: the snapshot {snapshot.snapshot_id} is of {has}, not of {stated}; make another under another "
-                "name, or delete this one first"
-            )
     description = snapshot.description if request.description is None else request.description
     tags = tags_after(snapshot.tags, request.tags, request.purge_tags)
     return replace(snapshot, description=description, tags=tags)

@@ -28,7 +28,7 @@ from .._errors import PocketError
 from .capacity import Capacity, HostSize, Policy, policy_of
 from .database import Database, Records, cannot, open_private
 from .images import Image, ImageSource, gib
-from .model import MOST_VCPUS
+from .model import MOST_VCPUS, check_text
 from .tombstones import LIFETIME, timestamp
 
 __all__ = ["DEFAULT_ROOT", "Store"]
@@ -48,8 +48,9 @@ class Store:
     """The store at `root`; nothing is read or made before a method is called."""
 
     def __init__(self, root: str | os.PathLike[str] = DEFAULT_ROOT) -> None:
+        check_text(os.fspath(root), "store")
         self.root = Path(os.fspath(root))
-        if not self.root.is_absolute() or ".." in self.root.parts or "\0" in os.fspath(root):
+        if not self.root.is_absolute() or ".." in self.root.parts:
             raise PocketError(
                 f"The store {os.fspath(root)!r} is not an absolute path without '..'; state one such as {DEFAULT_ROOT}"
             )

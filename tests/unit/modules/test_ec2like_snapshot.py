@@ -140,6 +140,34 @@ def test_the_newest_one_may_be_young_enough(desk: Desk) -> None:
     assert desk.shoot_again(volume_id=desk.volume_id, last_snapshot_min_age=10)["snapshot_id"] != first
 
 
+def test_it_is_known_by_its_disk_wherever_that_was_then(desk: Desk) -> None:
+    loose = desk.shoot_again(volume_id=desk.volume_id, last_snapshot_min_age=10)["snapshot_id"]
+    desk.again(name="data", instance=desk.first, device_name="vdf")
+    place = {"instance_id": desk.first, "device_name": "vdf"}
+    assert desk.shoot(**place, last_snapshot_min_age=10)["snapshot_id"] == loose
+    assert desk.shoot(snapshot_id=loose, **place)["changed"] is False
+
+
+def test_a_snapshot_of_another_disk_of_the_instance_is_refused(desk: Desk) -> None:
+    place = {"instance_id": desk.first, "device_name": "vdf"}
+    desk.again(name="data", instance=desk.first, device_name="vdf")
+    desk.shoot_again(name="root", instance_id=desk.first)
+    desk.shoot_again(name="data", **place)
+    for stated in ({"name": "root", **place}, {"name": "data", "instance_id": desk.first}):
+        message = desk.shot_refused("InvalidParameterValue", **stated)
+        assert "device_name" in message
+        assert desk.volume_id in message or "/dev/vdf" in message
+    # Detached it is still the volume that the instance had.
+    desk.again(name="data", instance="")
+    assert desk.shoot(name="data", **place)["changed"] is False
+    other = desk.again(name="other", size_gib=1, instance=desk.first, device_name="vdf")["volume_id"]
+    assert other not in desk.shot_refused("InvalidParameterValue", name="data", **place)
+
+
+def test_the_seed_is_no_disk_to_keep(desk: Desk) -> None:
+    desk.shot_refused("InvalidParameterValue", name="s", instance_id=desk.first, device_name="vdb")
+
+
 def test_description_and_tags_can_be_changed(desk: Desk) -> None:
     made = desk.shoot_again(name="s", volume_id=desk.volume_id, tags={"a": "1"})
     changed = desk.shoot_again(name="s", description="d", tags={"b": "2"})["snapshot"]
@@ -178,6 +206,9 @@ def test_a_volume_is_made_of_it_as_large_or_larger(desk: Desk) -> None:
         ("InvalidSnapshot.NotFound", {"snapshot_id": "snap-0123456789abcdef0"}),
         ("InvalidParameterValue", {"name": ""}),
         ("InvalidParameterValue", {"volume_id": UNKNOWN, "last_snapshot_min_age": -1}),
+        ("InvalidParameterValue", {"volume_id": UNKNOWN, "last_snapshot_min_age": 2_000_000_000}),
+        ("InvalidParameterValue", {"name": "new", "description": "\ud800"}),
+        ("InvalidParameterValue", {"name": "\ud800"}),
         ("InvalidParameterCombination", {"name": "s", "last_snapshot_min_age": 1}),
         ("InvalidParameterValue", {"name": "new", "description": "d" * 256}),
         ("InvalidParameterValue", {"name": "s", "volume_id": UNKNOWN}),

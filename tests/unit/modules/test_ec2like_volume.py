@@ -228,6 +228,12 @@ def test_bad_input_is_refused_before_the_first_write(desk: Desk, code: str, stat
     assert code == "MissingParameter" or any(option in message for option in stated)
 
 
+def test_a_uri_and_a_store_that_nothing_can_be_called_are_refused(desk: Desk) -> None:
+    for stated in ({"uri": "qemu:///\0"}, {"store": "/a\0"}):
+        asked = desk.params(name="data", size_gib=1, **{"uri": "fake:///", "store": "/s", **stated})
+        assert next(iter(stated)) in refusal(VolumeTask, asked)["msg"]
+
+
 def test_an_attached_volume_is_neither_deleted_nor_attached_elsewhere(desk: Desk) -> None:
     desk.again(name="data", size_gib=1, instance=desk.first)
     desk.refuse("VolumeInUse", desk.first, name="data", state="absent")
