@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import PocketError
-from .block_devices import RootDisk
 from .disks import ROOT_DEVICE, SEED_DEVICE, Disk, disk_element, disks_of
 from .interfaces import add_interfaces, interfaces_of
 from .machine import add_machine, add_tpm, machine_of
+from .mappings import RootDisk
 from .model import Instance, machine_uuid
 from .request import Template
 from .xml_text import Element, add, child, element, parse, register, text_of

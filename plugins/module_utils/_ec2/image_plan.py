@@ -126,7 +126,8 @@ def _check_source(request: ImageRequest) -> None:
     try:
         url = urllib.parse.urlsplit(request.location)
         has_password = url.username is not None
-        _ = (url.port, (url.hostname or "").encode("idna"))  # what is none is told when it is asked for
+        (url.hostname or "").encode("idna")  # as http.client does it, which refuses what is none
+        int(url.port or 0)
     except ValueError as error:
         raise _bad(f"url: {request.url!r} is none ({error}); state an http, https or file URL") from error
     if not request.location.isascii():

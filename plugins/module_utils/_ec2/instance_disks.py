@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from .._errors import PocketError
 from . import disk_files, images
 from .attachments import Attachments
-from .block_devices import DiskChange, RootDisk, Shelf, root_disk_of
+from .block_devices import DiskChange, Shelf, root_disk_of
 from .disks import Disk, derived_volume_id
 from .hypervisor import Hypervisor
 from .images import GIB, Image
+from .mappings import RootDisk
 from .model import Instance
 from .store import Store
 from .volume_files import Snapshots, Volumes

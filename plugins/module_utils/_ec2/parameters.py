@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._errors import PocketError
-from .block_devices import disks_from
 from .filters import check_filters
 from .keys import check_key_name
 from .machine import check_machine
+from .mappings import disks_from
 from .model import MOST_VCPUS, check_instance_id, check_tags
 from .request import Drawn, Request, Template
 from .tokens import check_client_token

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._errors import PocketError
-from .block_devices import Mapped, RootDisk, Shelf
+from .block_devices import Shelf
 from .capacity import Capacity
 from .filters import Filters
 from .images import Image
 from .keys import KeyPair
 from .machine import OPTIONS, Abilities
+from .mappings import Mapped, RootDisk
 from .model import Instance
 from .network_filters import Enforcement
 from .networks import Address, Lease, Network
