@@ -59,7 +59,9 @@ def unpacked(name: str) -> Measured:
 
 def program() -> Measured:
     """The director's own program, as its boot runs it: without Ansible, on what was declared."""
-    return measure("/usr/bin/python3", "-S", "-m", "pocket_cloud._ipvs.restore", PYTHONPATH="/usr/local/lib/pocket-cloud")
+    return measure(
+        "/usr/bin/python3", "-S", "-m", "pocket_cloud._ipvs.restore", PYTHONPATH="/usr/local/lib/pocket-cloud"
+    )
 
 
 def clear() -> None:

@@ -170,11 +170,6 @@ def _check_offline(change: Change, request: Request) -> None:
             f"{what}: {instance.label} is hibernated, and what it was doing depends on what it has; start it first",
             code="IncorrectInstanceState",
         )
-    if request.hibernate and instance.state != "stopped":
-        raise PocketError(
-            f"{what}: {instance.label} is to be hibernated, and what it is doing depends on what it has; leave out one",
-            code="InvalidParameterCombination",
-        )
     if instance.state == "stopped" or request.state in ("stopped", "restarted") or request.allow_stop:
         return
     has, wanted = (_size(instance), _size(change.after)) if change.resized else ("other user data", "new user data")

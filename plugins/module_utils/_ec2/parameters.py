@@ -80,7 +80,6 @@ def request_of(params: Mapping[str, Any]) -> Request:
         hibernate=params["hibernate"],
         tags=tags,
         purge_tags=params["purge_tags"] and params["tags"] is not None,
-        hibernate=params["hibernate"],
     )
     _check_combination(request)
     _check_launch(request)

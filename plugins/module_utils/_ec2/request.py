@@ -110,7 +110,6 @@ class Request:
     :param exact_count: how many there shall be of those selected.
     :param termination_policy: which of too many go first: C(newest) or C(oldest).
     :param allow_stop: whether instances may be stopped and started again for changes that need it.
-    :param hibernate: whether those that are stopped keep what they were doing.
     :param tags: with the tag C(Name).
     :param hibernate: whether those to be stopped are to go on from where they were.
     """
@@ -126,7 +125,6 @@ class Request:
     exact_count: int | None = None
     termination_policy: str = "newest"
     allow_stop: bool = False
-    hibernate: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     purge_tags: bool = False
     hibernate: bool = False

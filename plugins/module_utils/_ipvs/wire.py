@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from .daemon import Daemon
@@ -132,23 +132,13 @@ def _attribute(kind: int, payload: bytes) -> bytes:
 
 
 # Whole attributes with a number in them: length, type, payload, padding.
-_U8, _U16, _U32 = struct.Struct("=HHB3x"), struct.Struct("=HHH2x"), struct.Struct("=HHI")
-
-
-def _u8(kind: int, value: int) -> bytes:
-    return _U8.pack(5, kind, value)
-
-
-def _u16(kind: int, value: int) -> bytes:
-    return _U16.pack(6, kind, value)
-
-
-def _u32(kind: int, value: int) -> bytes:
-    return _U32.pack(8, kind, value)
+_u8 = partial(struct.Struct("=HHB3x").pack, 5)
+_u16 = partial(struct.Struct("=HHH2x").pack, 6)
+_u32 = partial(struct.Struct("=HHI").pack, 8)
 
 
 def _port(kind: int, value: int) -> bytes:
-    return _U16.pack(6, kind, socket.htons(value))
+    return _u16(kind, socket.htons(value))
 
 
 def _text(kind: int, value: str) -> bytes:

@@ -122,7 +122,7 @@ def test_only_directories_of_instances_are_listed(store: Store) -> None:
 
 @pytest.mark.parametrize("root", ["store", "/var/../store", "", "/a\0b"])
 def test_the_root_is_absolute_and_plain(root: str) -> None:
-    with pytest.raises(PocketError, match="absolute"):
+    with pytest.raises(PocketError, match=r"absolute|NUL"):
         Store(root)
 
 
