@@ -183,7 +183,9 @@ def _answer(root: Element, rule: Rule, network: Network, group: SecurityGroup) -
             return
         flags = {}
     ports = _ports(rule, "src")
-    _rule(root, "accept out stateless", _GROUPS, _element_name(rule, network), {**_peer(network, "dst"), **ports, **flags})
+    _rule(
+        root, "accept out stateless", _GROUPS, _element_name(rule, network), {**_peer(network, "dst"), **ports, **flags}
+    )
 
 
 def _networks(rule: Rule, members: Mapping[str, Sequence[str]]) -> list[Network]:

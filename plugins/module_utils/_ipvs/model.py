@@ -288,7 +288,7 @@ class Dest:
     stats: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        untold = self.tunnel_type is self.tunnel_port is self.tunnel_checksum is None
+        untold = self.tunnel_type is None and self.tunnel_port is None and self.tunnel_checksum is None
         if untold or self.forwarding in (None, "tunnel"):
             return
         for setting in TUNNEL_SETTINGS:
