@@ -331,7 +331,7 @@ def test_libvirtd_need_not_run_to_register_an_image(store_images: Images, guest_
 def test_a_full_disk_leaves_no_half_image(store_images: Images, guest_disk: Path) -> None:
     host = store_images.host
     store_images.root.mkdir()
-    host.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", store_images.store])
+    host.run(["mount", "-t", "tmpfs", "-o", "size=5m,mode=711", "tmpfs", store_images.store])
     try:
         message = host.refused("ec2like_image", name="web", path=f"{DISKS}/guest.qcow2", store=store_images.store)[
             "msg"
