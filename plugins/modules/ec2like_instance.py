@@ -22,6 +22,7 @@ options:
   state:
     description:
       - V(present) launches the instances that are missing and leaves those that exist as they are, running or stopped.
+        One that a run which died had stopped for a change is started again.
       - V(running) (or V(started)) launches as V(present) does, and starts those that are stopped.
       - V(stopped) presses the power button and waits for O(stop_timeout); a guest that is still running then is
         powered off. RV(instances[].state_transition_reason) says which. Disk, id and addresses stay.

@@ -14,7 +14,7 @@ from .._errors import PocketError
 from .._plan import Operation
 from .block_devices import deleted_after, disk_changes
 from .launches import size_of
-from .model import Instance
+from .model import CHANGING, USER_SHUTDOWN, Instance
 from .protection import protection_stated
 from .request import Current, Request
 
@@ -55,8 +55,14 @@ class Change:
 
 def left_as(instance: Instance, request: Request, current: Current) -> Instance:
     """Return `instance` as the request leaves it."""
-    _action, state = _WAYS.get(request.state, ("", instance.state))
+    _action, state = _way(instance, request)
     return replace(_described(instance, request, current), state=state)
+
+
+def _way(instance: Instance, request: Request) -> tuple[str, str]:
+    """Return what brings `instance` into the state asked for, and that state; present leaves it in the one it has."""
+    state = "running" if request.state == "present" and instance.changing else request.state
+    return _WAYS.get(state, ("", instance.state))
 
 
 def _described(instance: Instance, request: Request, current: Current) -> Instance:
@@ -75,6 +81,8 @@ def _described(instance: Instance, request: Request, current: Current) -> Instan
         if getattr(template, option) is not None:
             stated[name] = getattr(template, option)
     stated.update(protection_stated(current, template))
+    if instance.changing and request.state == "stopped":
+        stated["state_reason"] = USER_SHUTDOWN  # no more to be started again
     return replace(instance, **stated)
 
 
@@ -111,7 +119,7 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
     now = _described(instance, request, current)
     change = Change(instance, now, request.template.user_data if _reseeds(instance, now) else None)
     offline = change.resized or change.user_data is not None
-    action, state = _WAYS.get(request.state, ("", instance.state))
+    action, state = _way(instance, request)
     after = replace(now, state=state)
     drawn = request.drawn.launch_time
     disks = list(disk_changes(instance, request.template.volumes, request.template.root, current.shelf, drawn))
@@ -125,7 +133,8 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
             return
         yield Operation("rebuild", now.instance_id, instance.printable(), now.printable(), change)
     elif now != instance:
-        yield Operation("modify", now.instance_id, instance.printable(), now.printable(), change)
+        before = {**instance.printable(), **({"to_be_started": True} if now.changing != instance.changing else {})}
+        yield Operation("modify", now.instance_id, before, now.printable(), change)
     if action and (after.state != now.state or action == "restart"):
         restarted = {"restarted": True} if after.state == now.state else {}
         yield Operation(action, now.instance_id, now.printable(), {**after.printable(), **restarted}, payload=now)
@@ -138,7 +147,9 @@ def _reseeds(before: Instance, after: Instance) -> bool:
 def _through_a_stop(change: Change, after: Instance) -> Iterator[Operation]:
     before, subject = change.before, change.instance_id
     shown = {**after.printable(), **({"restarted": True} if after.state == before.state else {})}
-    yield Operation("stop", subject, before.printable(), shown, payload=before)
+    # Said while it is off, so that the run after one that dies in between starts it.
+    running = replace(before, state_reason=CHANGING if after.state == "running" else "")
+    yield Operation("stop", subject, before.printable(), shown, payload=running)
     stopped = replace(change, after=replace(change.after, state="stopped"))
     yield Operation("rebuild", subject, before.printable(), shown, payload=stopped)
     if after.state == "running":

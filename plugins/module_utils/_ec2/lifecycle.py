@@ -30,7 +30,7 @@ from .filter_sync import FilterSync
 from .hypervisor import Hypervisor
 from .instance_disks import InstanceDisks
 from .key_task import authorized_keys
-from .model import LAUNCHED, LAUNCHING, TERMINATING, Instance
+from .model import LAUNCHED, LAUNCHING, TERMINATING, USER_SHUTDOWN, Instance
 from .network_config import is_needed, network_config
 from .networks import Host
 from .request import Launch
@@ -41,7 +41,6 @@ __all__ = ["Failure", "Lifecycle"]
 
 Item = TypeVar("Item")
 
-USER_INITIATED = "User initiated shutdown"
 
 # Seconds after which a guest that has not asked for its address no longer holds up the next boot.
 BOOT_PATIENCE = 30.0
@@ -181,7 +180,7 @@ class Lifecycle:
         self._hypervisor.start(instance)
         self._hypervisor.describe(replace(instance, state_reason=""))
 
-    def stop(self, instances: Sequence[Instance], timeout: float, reason: str = USER_INITIATED) -> list[Failure]:
+    def stop(self, instances: Sequence[Instance], timeout: float, reason: str = USER_SHUTDOWN) -> list[Failure]:
         """Shut the guests down; one that does not follow within `timeout` seconds is powered off.
 
         :param reason: what their state reason then begins with.
@@ -192,6 +191,7 @@ class Lifecycle:
 
     def _stop(self, instance: Instance, timeout: float, reason: str) -> None:
         # Said beforehand, so that nobody takes the guest's end for its own decision
+        reason = instance.state_reason or reason  # the plan may say why
         stopping = replace(instance, state_reason=reason, reason_boot=self._hypervisor.boot())
         self._hypervisor.describe(stopping)
         if not self._shut_down(instance, timeout):
@@ -253,7 +253,9 @@ class Lifecycle:
         return failures + self.sync_filters([change.instance_id for change in changes if change.refiltered])
 
     def _rebuild(self, change: Change) -> None:
-        instance = change.after
+        # Of the machine that was stopped meanwhile, who did that stays said: it was not its guest.
+        there = self._hypervisor.instance(change.instance_id) or change.before
+        instance = replace(change.after, state_reason=there.state_reason, reason_boot=there.reason_boot)
         if change.user_data is not None:
             files = Files.of(self._store.instance_directory(instance.instance_id))
             self._write_seed(files, instance, change.user_data)

@@ -21,6 +21,7 @@ from .interfaces import Interface, mac_address
 from .machine import Machine
 
 __all__ = [
+    "CHANGING",
     "HIBERNATED",
     "INSTANCE_TYPES",
     "LAUNCHED",
@@ -28,6 +29,7 @@ __all__ = [
     "MOST_VCPUS",
     "STATE_CODES",
     "TERMINATING",
+    "USER_SHUTDOWN",
     "Instance",
     "Interface",
     "check_description",
@@ -52,6 +54,8 @@ TERMINATING = "terminating"
 
 # The reason that a stopped instance gives whose machine goes on from where it was at its next start.
 HIBERNATED = "User initiated hibernate"
+USER_SHUTDOWN = "User initiated shutdown"
+CHANGING = "Stopped for a change, to be started again after it"
 
 # EC2's own names: vCPUs and memory in MiB, from the tables of instance types.
 INSTANCE_TYPES: dict[str, tuple[int, int]] = {
@@ -176,6 +180,11 @@ class Instance:
     def hibernated(self) -> bool:
         """Whether its next start goes on from where its machine was."""
         return self.state == "stopped" and self.state_reason.startswith(HIBERNATED)
+
+    @property
+    def changing(self) -> bool:
+        """Whether a run that died had stopped it for a change, and was to start it again."""
+        return self.state == "stopped" and self.state_reason.startswith(CHANGING)
 
     def with_state(self, state: str, reason: str = "") -> Instance:
         """Return a copy in the state `state`."""

@@ -368,14 +368,41 @@ def test_user_data_is_changed_in_the_seed_of_a_stopped_instance(desk: Desk) -> N
     assert "echo" not in str(result["diff"])
 
 
-def test_killed_anywhere_in_a_change_the_next_run_converges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_was_stopped_and_changed_in_a_run_did_not_shut_itself_down(desk: Desk) -> None:
+    ids = desk.call(name="a", instance_initiated_shutdown_behavior="terminate")["instance_ids"]
+    (stopped,) = desk.again(name="a", state="stopped", instance_type="t3.small")["instances"]
+    assert stopped["state_transition_reason"] == "User initiated shutdown"
+    assert desk.call(name="b")["terminated_ids"] == []
+    # Nor did one that was stopped for a change and could not be started again; the next run starts it.
+    desk.call(name="a", state="running")
+    desk.hypervisor.broken["start"] = ids[0]
+    refusal(desk.task, {**PARAMS, "name": "a", "instance_type": "t3.nano", "allow_stop": True})
+    desk.hypervisor.broken.clear()
+    desk.again(name="a")
+    assert desk.states()[ids[0]] == "running"
+
+
+def test_one_that_a_dead_run_left_stopped_stays_so_where_that_is_asked_for(desk: Desk) -> None:
+    ids = desk.call(name="a", instance_type="t3.nano")["instance_ids"]
+    desk.hypervisor.broken["start"] = ids[0]
+    refusal(desk.task, {**PARAMS, "name": "a", "instance_type": "t3.small", "allow_stop": True})
+    desk.hypervisor.broken.clear()
+    desk.again(name="a", state="stopped")
+    desk.again(name="a")
+    assert desk.states()[ids[0]] == "stopped"
+
+
+@pytest.mark.parametrize("state", ["present", "running"])
+def test_killed_anywhere_in_a_change_the_next_run_converges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
     change: dict[str, Any] = {"user_data": "new", "instance_type": "t3.small", "allow_stop": True, "tags": {"x": "y"}}
     for number in range(1000):
         with monkeypatch.context() as patches:
             desk = Desk(tmp_path / str(number), patches)
             ids = desk.call(exact_count=2, filters={"tag:Name": "a"}, name="a")["instance_ids"]
-            killed = kill_after(desk, number, filters={"tag:Name": "a"}, state="running", **change)
-            result = desk.again(filters={"tag:Name": "a"}, state="running", **change)
+            killed = kill_after(desk, number, filters={"tag:Name": "a"}, state=state, **change)
+            result = desk.again(filters={"tag:Name": "a"}, state=state, **change)
             assert result["instance_ids"] == ids
             assert_whole(desk, 2)
             for one in result["instances"]:
