@@ -1,17 +1,19 @@
 # Copyright (c) 2026, pocket.cloud contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network filters that are not as they were left: what makes them so again. Pure. PRIVATE to the collection."""
+"""Filters and reservations that are not as they were left, and their repair. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .._plan import Operation
+from .model import Instance
 from .network_filters import Differences, differences
+from .networks import Host, Network
 from .request import Current
 
-__all__ = ["drift", "filters_lack"]
+__all__ = ["drift", "filters_lack", "unreserved"]
 
 
 def filters_lack(current: Current) -> Differences:
@@ -33,3 +35,31 @@ def drift(current: Current) -> Sequence[Operation]:
 
 def _operation(name: str, before: dict[str, bool] | None, after: dict[str, bool] | None) -> Operation:
     return Operation("filter", f"network filter {name}", before, after, payload=name)
+
+
+def unreserved(instances: Sequence[Instance], networks: Sequence[Network]) -> Iterator[Operation]:
+    """Yield the repair of the reservations of `instances` that are gone: without one a guest gets no address.
+
+    What somebody else has taken meanwhile, and what a network of the name has no place for, stays as it is.
+    """
+    by_name = {network.name: network for network in networks}
+    addresses = {(network.name, host.address) for network in networks for host in network.hosts}
+    machines = {
+        (network.name, host.mac_address, host.address.version) for network in networks for host in network.hosts
+    }
+    for instance in instances:
+        for name, host in Host.of(instance):
+            version = host.address.version
+            if (name, host.address) in addresses or (name, host.mac_address, version) in machines:
+                continue
+            if name not in by_name or not _has_place(by_name[name], host):
+                continue
+            after = {"network": name, "address": str(host.address)}
+            yield Operation("reserve", f"reservation of {host.name}", None, after, payload=(name, host))
+
+
+def _has_place(network: Network, host: Host) -> bool:
+    """Whether the network serves that address."""
+    if host.address.version == 6:
+        return network.serves_dhcp6 and network.ipv6 is not None and host.address in network.ipv6.network
+    return not network.bare and network.interface is not None and host.address in network.interface.network

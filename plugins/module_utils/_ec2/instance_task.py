@@ -58,10 +58,23 @@ _KEPT = (
     "source_dest_check",
 )
 # What is about no one instance.
-_ASIDE = ("token", "filter")
+_ASIDE = ("token", "filter", "reserve")
 _STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_ACTIONS = ("remove", "terminate", "token", "filter", "modify", "stop", "rebuild", "disk", "restart", "start", "launch")
+_ACTIONS = (
+    "remove",
+    "terminate",
+    "token",
+    "filter",
+    "reserve",
+    "modify",
+    "stop",
+    "rebuild",
+    "disk",
+    "restart",
+    "start",
+    "launch",
+)
 
 
 class InstanceTask(Task[Current]):
@@ -233,6 +246,7 @@ class InstanceTask(Task[Current]):
             "terminate": self._lifecycle.terminate,
             "token": self._remember,
             "filter": self._lifecycle.sync_filters,
+            "reserve": self._lifecycle.reserve,
             "modify": self._lifecycle.modify,
             "stop": self._lifecycle.hibernate,
             "rebuild": self._lifecycle.rebuild,

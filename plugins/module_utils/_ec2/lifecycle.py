@@ -238,6 +238,10 @@ class Lifecycle:
             return [Failure(instance_id, error) for instance_id in ids]
         return []
 
+    def reserve(self, reservations: Sequence[tuple[str, Host]]) -> list[Failure]:
+        """Make the reservations of instances that there are, each in its network."""
+        return self._each(reservations, lambda one: one[1].instance_id, lambda one: self._hypervisor.reserve(*one))
+
     def _forget_members(self, instances: Sequence[Instance]) -> list[Failure]:
         """Take the addresses of instances that are gone out of the filters that let members of their groups in."""
         return self.sync_filters([one.instance_id for one in instances if one.security_groups])

@@ -12,7 +12,7 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .block_devices import DiskChange, check_once, shown
 from .changes import changes, left_as, outdated
-from .drift import drift
+from .drift import drift, unreserved
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
@@ -43,6 +43,7 @@ def plan_instances(current: Current, request: Request) -> Planned:
     operations = [*(_clear(instance) for instance in remains), *drift(current)]
     if request.state == "terminated":
         _check_protection(chosen, request)
+        operations += unreserved([instance for instance in live if instance not in chosen], current.networks)
         operations += [_terminate(instance) for instance in chosen]
         return Planned(Plan(tuple(operations)), _wanted_ids(request, chosen))
     surplus = _surplus(chosen, request)
@@ -53,6 +54,7 @@ def plan_instances(current: Current, request: Request) -> Planned:
         check_selection(left_as(instance, request, current), request)
         operations += changes(instance, request, current)
     staying = [instance for instance in live if instance not in surplus]
+    operations += unreserved(staying, current.networks)
     _check_starts(operations, staying, current)
     left = {instance.instance_id: left_as(instance, request, current) for instance in kept}
     beside = [left.get(instance.instance_id, instance) for instance in staying]

@@ -392,6 +392,25 @@ def test_one_that_a_dead_run_left_stopped_stays_so_where_that_is_asked_for(desk:
     assert desk.states()[ids[0]] == "stopped"
 
 
+def test_reservations_that_somebody_took_away_are_made_again(desk: Desk) -> None:
+    ids = desk.call(exact_count=2, tags=WEB)["instance_ids"]
+    desk.hypervisor.nets["pocket"] = replace(desk.hypervisor.nets["pocket"], hosts=())
+    result = desk.again(exact_count=2, tags=WEB)
+    assert (result["changed"], result["changed_ids"]) == (True, [])
+    assert f"reservation of {ids[0]}" in result["diff"]["after"]
+    assert_whole(desk, 2)
+    # Those that go need none, and what somebody else was given meanwhile stays theirs.
+    desk.hypervisor.nets["pocket"] = replace(desk.hypervisor.nets["pocket"], hosts=())
+    desk.call(exact_count=0, tags=WEB)
+    assert_whole(desk, 0)
+    (first,) = desk.call(name="a")["instances"]
+    (host,) = desk.hypervisor.nets["pocket"].hosts
+    printer = replace(host, mac_address="02:00:00:00:00:07", name="printer")
+    desk.hypervisor.nets["pocket"] = replace(desk.hypervisor.nets["pocket"], hosts=(printer,))
+    assert desk.call(name="a")["changed"] is False
+    assert str(host.address) == first["private_ip_address"]
+
+
 @pytest.mark.parametrize("state", ["present", "running"])
 def test_killed_anywhere_in_a_change_the_next_run_converges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str

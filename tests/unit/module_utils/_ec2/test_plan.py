@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
     Interface,
     mac_address,
 )
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Network
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Host, Network
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.plan import plan_instances
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.request import Current, Drawn, Request, Template
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
@@ -98,6 +99,11 @@ def requests(draw: st.DrawFn) -> Request:
     )
 
 
+def serving(instances: Iterable[Instance]) -> Network:
+    """The network with the reservations of the instances."""
+    return replace(network(), hosts=tuple(host for one in instances for _network, host in Host.of(one)))
+
+
 def carried_out(current: Current, plan: Plan) -> Current:
     """What there is after the plan, by the plainest reading of its operations."""
     there = {instance.instance_id: instance for instance in current.instances}
@@ -113,14 +119,14 @@ def carried_out(current: Current, plan: Plan) -> Current:
             left = payload.after if isinstance(payload, Change) else payload
             there[payload.instance_id] = left.with_state(state or there[payload.instance_id].state)
     order = sorted(there.values(), key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
-    return replace(current, instances=tuple(order), terminated=tuple(gone))
+    return replace(current, instances=tuple(order), terminated=tuple(gone), networks=(serving(order),))
 
 
 @given(current_instances(), requests())
 def test_a_plan_carried_out_is_what_was_asked_for_and_the_next_one_is_empty(
     instances: tuple[Instance, ...], request: Request
 ) -> None:
-    current = Current(instances, networks=(network(),), image=IMAGE)
+    current = Current(instances, networks=(serving(instances),), image=IMAGE)
     try:
         planned = plan_instances(current, request)
     except PocketError as error:
@@ -161,7 +167,7 @@ def selected(instance: Instance, request: Request) -> bool:
 
 @given(current_instances())
 def test_remains_are_cleared_first_whatever_is_asked(instances: tuple[Instance, ...]) -> None:
-    current = Current(instances, networks=(network(),))
+    current = Current(instances, networks=(serving(instances),))
     plan = plan_instances(current, Request("terminated", DRAWN, filters={"tag:none": ("x",)})).plan
     remains = {one.instance_id: one.phase for one in instances if one.phase != LAUNCHED}
     assert {operation.payload.instance_id for operation in plan} == set(remains)
@@ -194,15 +200,16 @@ def made(number: int, state: str) -> Instance:
 def test_a_mac_address_that_somebody_has_is_not_given() -> None:
     other = replace(interface(0), mac_address=mac_address(DRAWN.instance_ids[0]))
     taken = replace(made(0, "running"), interfaces=(interface(0), other))
-    current = Current((taken,), networks=(network(),), image=IMAGE)
+    current = Current((taken,), networks=(serving([taken]),), image=IMAGE)
     plan = plan_instances(current, Request("present", DRAWN, count=1)).plan
     (operation,) = plan
     assert operation.payload.instance.instance_id == DRAWN.instance_ids[1]
 
 
 def test_a_stopped_network_keeps_instances_from_starting() -> None:
-    idle: Network = replace(network(), active=False)
-    current = Current((made(0, "stopped"),), networks=(idle,))
+    stopped = made(0, "stopped")
+    idle = replace(serving([stopped]), active=False)
+    current = Current((stopped,), networks=(idle,))
     with pytest.raises(PocketError, match="not active"):
         plan_instances(current, Request("running", DRAWN, instance_ids=(instance_id(0),)))
     assert not plan_instances(current, Request("stopped", DRAWN, instance_ids=(instance_id(0),))).plan.changed
