@@ -31,10 +31,10 @@ class FilterSync:
 
         :param finished: whether to leave out the instances whose launch is not finished.
         """
-        found = self._hypervisor.network_filters()
+        instances, found = self._hypervisor.instances(), self._hypervisor.network_filters()
         if found is None:
             return
-        instances, groups = self._hypervisor.instances(), security_groups(self._store)
+        groups = security_groups(self._store)
         lacking = differences(found, instances, groups, self._hypervisor.enforcement(), finished=finished)
         for name, xml in lacking.define.items():
             self._hypervisor.define_filter(name, xml)

@@ -30,13 +30,14 @@ from .guest_calls import GuestCalls
 from .machine_calls import MachineCalls
 from .model import HIBERNATED, LAUNCHING, TERMINATING, Instance
 from .network_calls import NetworkCalls
-from .network_filters import with_filters
+from .network_filters import instance_of_filter, with_filters
 from .request import Template
 
 __all__ = ["BY_GUEST", "DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
 
 # virDomainState: what of it is a running machine to EC2, which knows neither paused nor crashed.
 _RUNNING = (1, 2, 3, 7)
+_PAUSED = 3
 _SHUTTING_DOWN = 4
 _SHUTOFF = 5
 BY_GUEST = "Instance initiated shutdown"
@@ -46,6 +47,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
     """A libvirt daemon's instances, their screens and filters, and networks; connected to when first needed."""
 
     _host_name = ""
+    _seen: frozenset[str] = frozenset()  # the ids of the instances that were last listed
 
     # Instances: reading
 
@@ -62,6 +64,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
                 self._instance(domain, stats["state.state"], stats["state.reason"], domain.name() in hibernated)
                 for domain, stats in states
             ]
+        self._seen = frozenset(instance.instance_id for instance in found if instance)
         return sorted(
             (instance for instance in found if instance),
             key=lambda instance: (instance.launch_time, instance.ami_launch_index, instance.instance_id),
@@ -91,6 +94,21 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             domain = self._domain(instance_id)
             state, reason = domain.state()
             return self._instance(domain, state, reason, bool(domain.hasManagedSaveImage()))
+
+    def network_filters(self) -> dict[str, str] | None:
+        """Return the definitions of our filters, by name; none where the daemon knows no filters.
+
+        Those of a domain that has lost our metadata are left out: it is somebody's now, and uses them.
+        """
+        found = super().network_filters()
+        unknown = {name: of for name in found or () if (of := instance_of_filter(name)) and of not in self._seen}
+        if found and unknown:
+            connection = self._connection
+            with self._attempt(f"list the domains of {self.uri}"):
+                there = {domain.name() for domain in connection.listAllDomains()}
+            lost = {of for of in unknown.values() if of in there and self.instance(of) is None}
+            return {name: xml for name, xml in found.items() if unknown.get(name) not in lost}
+        return found
 
     def exists(self, instance_id: str) -> bool:
         """Whether there is a domain of that name."""
@@ -170,7 +188,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         """Write the metadata of `instance`, whose domain may run."""
         libvirt = self._libvirt
         with self._attempt(f"write the metadata of the instance {instance.label}"):
-            domain = self._domain(instance.instance_id)
+            domain = self._defined(instance.instance_id)
             flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
             if domain.isActive():
                 flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -200,27 +218,30 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
     def set_start_at_boot(self, instance: Instance) -> None:
         """Have it started at its host's boot, or not, as its policy and its state say."""
         with self._attempt(f"set whether the instance {instance.label} starts at boot"):
+            domain = self._defined(instance.instance_id)
             running = instance.restart_policy == "running" and instance.state != "stopped"
-            self._domain(instance.instance_id).setAutostart(running or instance.restart_policy == "always")
+            domain.setAutostart(running or instance.restart_policy == "always")
 
     def press_power_button(self, instance: Instance) -> None:
         """Ask the guest to power off; returns at once."""
         with self._attempt(f"ask the instance {instance.instance_id} to shut down"):
             domain = self._domain(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
+            if domain.state()[0] == _PAUSED:  # by somebody's hand, or for want of room on the disk
+                self._towards(True, domain, domain.resume)
             self._towards(False, domain, domain.shutdown)
 
     def power_off(self, instance: Instance) -> None:
         """Take the machine away as it is; one that has none already is well."""
         with self._attempt(f"power off the instance {instance.instance_id}"):
-            domain = self._domain(instance.instance_id)
+            domain = self._defined(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
             self._towards(False, domain, domain.destroy)
 
     def hibernate(self, instance: Instance) -> None:
         """Write the machine's memory to disk and take it away; its next start goes on from there."""
         with self._attempt(f"hibernate the instance {instance.label}"):
-            domain = self._domain(instance.instance_id)
+            domain = self._defined(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
             self._towards(False, domain, domain.managedSave)
 
@@ -248,6 +269,14 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
 
     def _domain(self, instance_id: str) -> Any:
         return self._connection.lookupByName(instance_id)
+
+    def _defined(self, instance_id: str) -> Any:
+        """Return the domain; one that runs and that somebody undefined gets its definition back from what runs."""
+        domain = self._domain(instance_id)
+        if not domain.isPersistent():
+            flags = self._libvirt.VIR_DOMAIN_XML_INACTIVE | self._libvirt.VIR_DOMAIN_XML_SECURE
+            self._connection.defineXML(domain.XMLDesc(flags))
+        return domain
 
 
 def with_phase(

@@ -25,7 +25,16 @@ from .model import LAUNCHED, TERMINATING, Instance, filter_uuid
 from .security_groups import ALL, Rule, SecurityGroup
 from .xml_text import Element, add, element, parse, text_of
 
-__all__ = ["PREFIX", "Differences", "Enforcement", "differences", "group_filter", "interface_filter", "with_filters"]
+__all__ = [
+    "PREFIX",
+    "Differences",
+    "Enforcement",
+    "differences",
+    "group_filter",
+    "instance_of_filter",
+    "interface_filter",
+    "with_filters",
+]
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]  # Python 3.9 has no other way to say so
 
@@ -55,6 +64,12 @@ class Enforcement:
 def interface_filter(instance_id: str, index: int) -> str:
     """Return the name of the filter of an interface."""
     return f"{PREFIX}{instance_id}-{index}"
+
+
+def instance_of_filter(name: str) -> str | None:
+    """Return the id of the instance that the filter is of; none where it is of no instance."""
+    found = _OF_INSTANCE.fullmatch(name)
+    return found[1] if found else None
 
 
 def group_filter(group_id: str) -> str:
@@ -102,7 +117,7 @@ def differences(
     counted = [one for one in instances if one.phase == LAUNCHED or not (finished or one.phase == TERMINATING)]
     wanted = dict(_wanted(counted, groups, enforcement))
     ids = {instance.instance_id for instance in instances}
-    stale = [name for name in found if (of := _OF_INSTANCE.fullmatch(name)) and of[1] not in ids]
+    stale = [name for name in found if (of := instance_of_filter(name)) and of not in ids]
     changed = {name: xml for name, xml in wanted.items() if _content(found.get(name)) != _content(xml)}
     return Differences(changed, tuple(sorted(stale)))
 

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, pocket.cloud contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people do to instances with virsh, behind the modules' back, on a real libvirtd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import METADATA_URI
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+
+WEB = {"pool": "web"}
+
+
+@pytest.fixture
+def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    """Where machines run, but nothing in them."""
+    yield from clean_cloud(host, store, idle_image(tmp_path))
+
+
+def test_a_running_one_that_was_undefined_can_be_changed_stopped_and_terminated(idle: Cloud) -> None:
+    virsh = idle.host.virsh
+    (one,) = idle.run(name="a")["instance_ids"]
+    virsh("undefine", one)
+    idle.both(instance_ids=[one], tags={"x": "y"})
+    assert idle.domains("--persistent") == {one}
+    virsh("undefine", one)
+    idle.both(name="a", state="stopped", stop_timeout=0)
+    idle.assert_whole(1)  # it is off, and still there
+    idle.both(name="a", state="running")
+    virsh("undefine", one)
+    idle.both(name="a", state="terminated")
+    idle.assert_nothing_left()
+
+
+def test_a_paused_one_can_be_stopped(idle: Cloud) -> None:
+    (one,) = idle.run(name="a")["instance_ids"]
+    idle.host.virsh("suspend", one)
+    idle.both(name="a", state="stopped", stop_timeout=1)
+    assert idle.domains("--state-shutoff") == {one}
+
+
+def test_one_that_lost_its_metadata_stands_in_nobodys_way(idle: Cloud) -> None:
+    virsh = idle.host.virsh
+    (lost,) = idle.run(name="a")["instance_ids"]
+    xml = virsh("dumpxml", "--inactive", lost)
+    virsh("metadata", lost, "--uri", METADATA_URI, "--remove", "--live", "--config")
+    assert idle.run(exact_count=1, tags=WEB)["changed"] is True
+    assert idle.both(exact_count=1, tags=WEB)["changed"] is False
+    idle.both(state="terminated", tags=WEB)
+    idle.host.path("/tmp/given-back.xml").write_text(xml)
+    virsh("define", "/tmp/given-back.xml")
+    virsh("destroy", lost)
+    idle.both(name="a", state="terminated")
+
+
+def test_reservations_that_went_with_their_network_come_back(idle: Cloud) -> None:
+    (one,) = idle.run(name="a")["instances"]
+    idle.run(name="a", state="stopped", stop_timeout=0)
+    idle.host.virsh("net-destroy", "pocket")
+    idle.host.virsh("net-undefine", "pocket")
+    idle.host.ok("ec2like_network", store=idle.store)
+    idle.both(name="a", state="running")
+    assert idle.reservations() == {one["instance_id"]: one["private_ip_address"]}
+    assert idle.both(name="a", state="running")["changed"] is False
+    idle.assert_whole(1)
