@@ -61,20 +61,7 @@ _KEPT = (
 _ASIDE = ("token", "filter", "reserve")
 _STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_ACTIONS = (
-    "remove",
-    "terminate",
-    "token",
-    "filter",
-    "reserve",
-    "modify",
-    "stop",
-    "rebuild",
-    "disk",
-    "restart",
-    "start",
-    "launch",
-)
+_ACTIONS = "remove terminate token filter reserve modify stop rebuild disk restart start launch".split()
 
 
 class InstanceTask(Task[Current]):
