@@ -61,7 +61,8 @@ _KEPT = (
 _ASIDE = ("token", "filter", "reserve")
 _STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_ACTIONS = "remove terminate token filter reserve modify stop rebuild disk restart start launch".split()
+_FIRST = ("remove", "terminate", "token", "filter", "reserve")
+_THEN = ("modify", "stop", "rebuild", "disk", "restart", "start", "launch")
 
 
 class InstanceTask(Task[Current]):
@@ -194,7 +195,7 @@ class InstanceTask(Task[Current]):
 
     def apply(self, plan: Plan) -> None:
         self._cloud_init.mark(_subject(operation).instance_id for operation in plan if operation.action in _STARTS)
-        for action in _ACTIONS:
+        for action in (*_FIRST, *_THEN):
             operations = [operation for operation in plan if operation.action == action]
             failures = self._carry_out(action, [operation.payload for operation in operations])
             if failures:
