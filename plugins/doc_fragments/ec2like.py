@@ -34,6 +34,7 @@ options:
     default: qemu:///system
 """
 
+    # Ansible takes no fragment without options, so the requirement cannot stand alone.
     LIBVIRT = r"""
 options:
   uri:

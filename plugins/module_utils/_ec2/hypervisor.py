@@ -58,10 +58,10 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             states = connection.getAllDomainStats(
                 self._libvirt.VIR_DOMAIN_STATS_STATE, self._libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
             )
-            saved = self._libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
+            saved, boot = self._libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE, self.boot()
             hibernated = {domain.name() for domain in connection.listAllDomains(saved)}
             found = [
-                self._instance(domain, stats["state.state"], stats["state.reason"], domain.name() in hibernated)
+                self._instance(domain, stats["state.state"], stats["state.reason"], domain.name() in hibernated, boot)
                 for domain, stats in states
             ]
         self._seen = frozenset(instance.instance_id for instance in found if instance)
@@ -70,7 +70,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             key=lambda instance: (instance.launch_time, instance.ami_launch_index, instance.instance_id),
         )
 
-    def _instance(self, domain: Any, state: int, reason: int, hibernated: bool) -> Instance | None:
+    def _instance(self, domain: Any, state: int, reason: int, hibernated: bool, boot: str | None) -> Instance | None:
         """Return the instance that `domain` is, none for a domain of somebody else or one just gone."""
         if not domain.name().startswith("i-"):
             return None
@@ -84,7 +84,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         if instance is None:
             return None
         by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
-        return with_phase(replace(instance, host=self.host_name()), by_guest, hibernated, self.boot())
+        return with_phase(replace(instance, host=self.host_name()), by_guest, hibernated, boot)
 
     def instance(self, instance_id: str) -> Instance | None:
         """Return the one instance of that id, none where there is none."""
@@ -93,7 +93,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         with self._attempt(f"look at the instance {instance_id}"):
             domain = self._domain(instance_id)
             state, reason = domain.state()
-            return self._instance(domain, state, reason, bool(domain.hasManagedSaveImage()))
+            return self._instance(domain, state, reason, bool(domain.hasManagedSaveImage()), self.boot())
 
     def network_filters(self) -> dict[str, str] | None:
         """Return the definitions of our filters, by name; none where the daemon knows no filters.

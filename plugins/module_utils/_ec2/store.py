@@ -323,14 +323,14 @@ def _note(descriptor: int, text: str) -> None:
 
 
 def _instance_type(path: Path, name: str, size: Any) -> dict[str, int]:
-    values = [size.get(key) if isinstance(size, dict) else None for key in ("vcpus", "memory_mib")]
+    values: list[Any] = [size.get(key) if isinstance(size, dict) else None for key in ("vcpus", "memory_mib")]
     if any(isinstance(value, bool) or not isinstance(value, int) or value < 1 for value in values):
         raise PocketError(
             f"The operator's instance type {name} in {path} is {json.dumps(size)}; "
             'expected {"vcpus": N, "memory_mib": N}, both whole numbers of at least 1'
         )
-    if values[0] > MOST_VCPUS:  # type: ignore[operator]
+    if values[0] > MOST_VCPUS:
         raise PocketError(
             f"The operator's instance type {name} in {path} has {values[0]} vcpus; an instance has at most {MOST_VCPUS}"
         )
-    return {"vcpus": values[0], "memory_mib": values[1]}  # type: ignore[dict-item]
+    return {"vcpus": values[0], "memory_mib": values[1]}
