@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,13 +59,13 @@ def started_with(live_xml: str, host: Host) -> bool:
 def tell(directory: Path, host: Host) -> None:
     """Have dnsmasq know the reservation."""
     path = _file(directory, host)
+    incoming = _incoming(path)
     try:
         # dnsmasq, a user of its own, reads it when it gets its name, and passes over names that begin with a dot.
-        descriptor, name = tempfile.mkstemp(prefix=".", dir=directory)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            os.fchmod(descriptor, 0o644)
+        with incoming.open("w", encoding="ascii") as stream:
+            os.fchmod(stream.fileno(), 0o644)
             stream.write(f"{host.mac_address},{host.address},{host.name}\n")
-        os.rename(name, path)
+        incoming.rename(path)
     except OSError as error:
         raise PocketError(f"Cannot write the reservation {path}: {error.strerror or error}") from error
 
@@ -75,6 +74,8 @@ def forget(directory: Path, network: str, host: Host) -> None:
     """Have dnsmasq forget the reservation; done already is well."""
     path = _file(directory, host)
     try:
+        with suppress(FileNotFoundError):
+            _incoming(path).unlink()
         path.unlink()
     except FileNotFoundError:
         return
@@ -85,6 +86,11 @@ def forget(directory: Path, network: str, host: Host) -> None:
 
 def _file(directory: Path, host: Host) -> Path:
     return directory / host.mac_address.replace(":", "")
+
+
+def _incoming(path: Path) -> Path:
+    """Return what the file is called while it is written: by its name, what a killed run left of it is found."""
+    return path.with_name(f".{path.name}")
 
 
 def _read_again(network: str) -> None:

@@ -102,6 +102,7 @@ class Cloud:
             hosts.pop("pocket0", None)  # the network's own, by which libvirt serves DHCPv6 at all
             found.append(hosts)
         for path in self.host.path("/var/lib/libvirt/dnsmasq").glob("*.pocket/*"):
+            assert not path.name.startswith("."), f"half written and left: {path}"
             _mac, address, name = path.read_text().split(",")
             found[0][name.strip()] = address
         assert found[0] == found[1]

@@ -118,6 +118,18 @@ def test_dnsmasq_is_told_and_made_to_forget(place: Path, server: subprocess.Pope
             server.wait(0.2)
 
 
+def test_what_a_killed_run_left_half_written_goes_with_the_reservation(place: Path) -> None:
+    half = place / ".525400010203"
+    half.write_text("52:54:")
+    reservations.tell(place, HOST)
+    assert [path.name for path in place.iterdir()] == ["525400010203"]
+    half.write_text("")
+    reservations.forget(place, "pocket", HOST)
+    half.write_text("")
+    reservations.forget(place, "pocket", HOST)
+    assert list(place.iterdir()) == []
+
+
 def test_a_full_or_forbidden_disk_is_said(place: Path) -> None:
     with pytest.raises(PocketError, match=r"Cannot write the reservation /.*/525400010203: No such file"):
         reservations.tell(place / "nowhere", HOST)
