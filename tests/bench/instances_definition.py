@@ -10,10 +10,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-__all__ = ["definition"]
+__all__ = ["definition", "mac"]
 
 
-def definition(text: str, disk: Path, number: int, network_filter: str | None = None) -> str:
+def mac(number: int) -> str:
+    """The address of the hardware of the machine of that number."""
+    return f"52:54:00:ff:{number >> 8:02x}:{number & 255:02x}"
+
+
+def definition(text: str, disk: Path, number: int, network_filter: str) -> str:
     """The domain of `text` as another machine: only its root disk, its own address of hardware, and that filter."""
     root = ET.fromstring(text)
     for name, value in (("name", f"floor-{number}"), ("uuid", str(uuid.uuid4()))):
@@ -23,12 +28,8 @@ def definition(text: str, disk: Path, number: int, network_filter: str | None = 
     first.find("source").set("file", str(disk))
     for other in others:
         devices.remove(other)
-    for interface in devices.findall("interface"):
-        for guard in interface.findall("filterref"):
-            if network_filter:
-                guard.set("filter", network_filter)
-            else:
-                interface.remove(guard)
-    devices.find("interface/mac").set("address", f"52:54:00:ff:{number >> 8:02x}:{number & 255:02x}")
+    for guard in devices.iterfind("interface/filterref"):
+        guard.set("filter", network_filter)
+    devices.find("interface/mac").set("address", mac(number))
     devices.find("serial/log").set("file", f"{disk}.log")
     return ET.tostring(root, encoding="unicode")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The least that libvirt itself needs, from 8 threads over 2 connections, and nothing else. Runs on the KVM host.
 
-instances_floor.py create IMAGE DIRECTORY COUNT [FILTER] <domain.xml
+instances_floor.py create IMAGE DIRECTORY COUNT FILTER <domain.xml
                                                                overlays by qemu-img, define, create (paused)
 instances_floor.py destroy DIRECTORY                           destroy, undefine, unlink of what runs
 instances_floor.py boot PORT PACE                              start all instances of the network, so many booting at a
@@ -48,7 +48,7 @@ def each(items: Iterable[Any], act: Callable[[Any], Any], threads: int = THREADS
         return list(pool.map(act, items))
 
 
-def create(image: str, directory: Path, count: int, network_filter: str | None = None) -> None:
+def create(image: str, directory: Path, count: int, network_filter: str) -> None:
     text = sys.stdin.read()
     directory.mkdir(exist_ok=True)
 
@@ -102,7 +102,7 @@ def boot(port: int, pace: int) -> None:
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "create":
-        create(rest[0], Path(rest[1]), int(rest[2]), *rest[3:])
+        create(rest[0], Path(rest[1]), int(rest[2]), rest[3])
     elif what == "destroy":
         destroy(Path(rest[0]))
     else:

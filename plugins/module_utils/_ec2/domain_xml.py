@@ -113,7 +113,7 @@ def instance_of(xml: str, state: str) -> Instance | None:
         return Instance(
             instance_id=root.attrib["id"],
             ami_launch_index=int(root.attrib["ami-launch-index"]),
-            interfaces=interfaces_of(root),
+            interfaces=interfaces_of(root, domain),
             tags={tag.attrib["key"]: tag.attrib["value"] for tag in root.iterfind("{*}tag")},
             security_groups=tuple(group.attrib["id"] for group in root.iterfind("{*}security-group")),
             disks=disks_of(domain),

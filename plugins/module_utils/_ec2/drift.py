@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .._errors import PocketError
 from .._plan import Operation
 from .model import Instance
-from .network_filters import Differences, differences
+from .network_filters import Differences, differences, interface_filter
 from .networks import Host, Network
 from .request import Current
 
-__all__ = ["drift", "filters_lack", "unreserved"]
+__all__ = ["drift", "unreserved", "verify_filters"]
 
 
-def filters_lack(current: Current) -> Differences:
+def _filters_lack(current: Current) -> Differences:
     """Return how the filters differ from what finished runs have left."""
     if current.filters is None:
         return Differences({})
@@ -25,12 +26,29 @@ def filters_lack(current: Current) -> Differences:
 
 def drift(current: Current) -> Sequence[Operation]:
     """Return the repair of filters that somebody edited or removed, or that an unfinished run left."""
-    lacking = filters_lack(current)
+    lacking = _filters_lack(current)
     found = current.filters or {}
     repaired = [
         _operation(name, {"intact": False} if name in found else None, {"intact": True}) for name in lacking.define
     ]
-    return [*repaired, *(_operation(name, {"intact": False}, None) for name in lacking.remove)]
+    attached = [
+        _operation(interface_filter(instance.instance_id, index), {"attached": False}, {"attached": True})
+        for instance in lacking.attach
+        for index, interface in enumerate(instance.interfaces)
+        if not interface.filtered
+    ]
+    return [*repaired, *attached, *(_operation(name, {"intact": False}, None) for name in lacking.remove)]
+
+
+def verify_filters(after: Current) -> None:
+    """Raise where the filters are not what they are to be after a run."""
+    lacking = _filters_lack(after)
+    if lacking.define:
+        names = ", ".join(lacking.define)
+        raise PocketError(f"libvirt did not keep these network filters as they were defined: {names}", changed=True)
+    if lacking.attach:
+        named = ", ".join(instance.label for instance in lacking.attach)
+        raise PocketError(f"libvirt did not put the network filters on the interfaces of {named}", changed=True)
 
 
 def _operation(name: str, before: dict[str, bool] | None, after: dict[str, bool] | None) -> Operation:

@@ -40,9 +40,12 @@ class FilterSync:
             self._hypervisor.define_filter(name, xml)
         for name in lacking.remove:
             self._hypervisor.remove_filter(name)
+        for instance in lacking.attach:
+            self._hypervisor.attach_filters(instance)
 
     def remove(self, instance: Instance) -> None:
         """Remove the filters of an instance whose machine is off."""
         if self._hypervisor.has_filters():
-            for index in range(len(instance.interfaces)):
-                self._hypervisor.remove_filter(interface_filter(instance.instance_id, index))
+            for index, interface in enumerate(instance.interfaces):
+                if instance.guarded or interface.filtered:
+                    self._hypervisor.remove_filter(interface_filter(instance.instance_id, index))

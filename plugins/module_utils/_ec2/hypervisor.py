@@ -30,7 +30,7 @@ from .guest_calls import GuestCalls
 from .machine_calls import MachineCalls
 from .model import HIBERNATED, LAUNCHING, TERMINATING, Instance
 from .network_calls import NetworkCalls
-from .network_filters import instance_of_filter, with_filters
+from .network_filters import cards_with_filters, instance_of_filter, with_filters
 from .request import Template
 
 __all__ = ["BY_GUEST", "DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
@@ -182,7 +182,24 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         connection = self._connection
         with self._attempt(f"define the instance {instance.label}"):
             xml = domain_xml(instance, files, template)
-            connection.defineXML(with_filters(xml, instance) if self.has_filters() else xml)
+            connection.defineXML(with_filters(xml, instance) if instance.guarded and self.has_filters() else xml)
+
+    def attach_filters(self, instance: Instance) -> None:
+        """Put the network filters of `instance` on its interfaces, at once where it runs, and for its next starts.
+
+        What runs, or goes on, first: as long as the definition lacks one, the next run does it again.
+        """
+        libvirt, connection = self._libvirt, self._connection
+        with self._attempt(f"put the network filters of the instance {instance.label} on its interfaces"):
+            domain = self._defined(instance.instance_id)
+            if domain.isActive():
+                for card in cards_with_filters(domain.XMLDesc(), instance):
+                    domain.updateDeviceFlags(card, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            elif domain.hasManagedSaveImage():
+                saved = domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+                domain.managedSaveDefineXML(with_filters(saved, instance))
+            xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+            connection.defineXML(with_filters(xml, instance))
 
     def describe(self, instance: Instance) -> None:
         """Write the metadata of `instance`, whose domain may run."""

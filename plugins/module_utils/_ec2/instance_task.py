@@ -19,7 +19,7 @@ from .changes import Change
 from .cloud_init import CloudInit
 from .confirmation import confirmed
 from .conflicts import answered
-from .drift import filters_lack
+from .drift import verify_filters
 from .filter_sync import security_groups
 from .hypervisor import Hypervisor
 from .images import Image
@@ -292,9 +292,7 @@ class InstanceTask(Task[Current]):
         for operation in plan:
             if operation.action in ("disk", "launch"):
                 _verify_disks(operation.payload, there[_subject(operation).instance_id], after.shelf)
-        if filters_lack(after).define:
-            names = ", ".join(filters_lack(after).define)
-            raise PocketError(f"libvirt did not keep these network filters as they were defined: {names}", changed=True)
+        verify_filters(after)
 
     def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
         directory = self._store.instance_directory(instance.instance_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .xml_text import Element, add
@@ -29,6 +29,7 @@ class Interface:
     :param given_by: DHCP or SEED: how the guest learns its IPv4 address.
     :param confirmed_by: what has seen the guest use the IPv4 address: C(lease), C(agent) or C(arp).
     :param ipv6_confirmed_by: what has seen it use the IPv6 address: C(lease), C(agent) or C(ndp).
+    :param filtered: whether its domain has a network filter on it.
     """
 
     network: str
@@ -38,6 +39,7 @@ class Interface:
     given_by: str = DHCP
     confirmed_by: str | None = None
     ipv6_confirmed_by: str | None = None
+    filtered: bool = field(default=True, compare=False)
 
     @property
     def address_source(self) -> str | None:
@@ -79,15 +81,20 @@ def add_interfaces(metadata: Element, namespace: str, interfaces: tuple[Interfac
         add(metadata, f"{namespace}interface", attributes)
 
 
-def interfaces_of(metadata: Element) -> tuple[Interface, ...]:
-    """Return the interfaces that the metadata tells; raises KeyError where it tells of none."""
+def interfaces_of(metadata: Element, domain: Element) -> tuple[Interface, ...]:
+    """Return the interfaces that the metadata of `domain` tells; raises KeyError where it tells of none."""
     found = list(metadata.iterfind("{*}interface"))
     # Instances had one interface at first, and its attributes were the instance's own.
-    return tuple(_interface(item.attrib) for item in found or [metadata])
+    told = [_interface(item.attrib) for item in found or [metadata]]
+    cards = [card for card in domain.iterfind("devices/interface") if card.find("filterref") is None]
+    bare = {mac.get("address", "").lower() for card in cards for mac in card.iterfind("mac")}
+    return tuple(replace(one, filtered=False) if one.mac_address in bare else one for one in told)
 
 
 def _interface(attributes: Mapping[str, str]) -> Interface:
-    told = {name: attributes[name.replace("_", "-")] for name in _KEPT if name.replace("_", "-") in attributes}
+    told: dict[str, Any] = {
+        name: attributes[name.replace("_", "-")] for name in _KEPT if name.replace("_", "-") in attributes
+    }
     if "network" not in told or "mac_address" not in told:
         raise KeyError("network or mac-address")
     return Interface(**told)

@@ -177,6 +177,11 @@ class Instance:
         return f"{self.instance_id} ({self.name})" if self.name else self.instance_id
 
     @property
+    def guarded(self) -> bool:
+        """Whether network filters have to do with it."""
+        return self.source_dest_check or bool(self.security_groups)
+
+    @property
     def hibernated(self) -> bool:
         """Whether its next start goes on from where its machine was."""
         return self.state == "stopped" and self.state_reason.startswith(HIBERNATED)

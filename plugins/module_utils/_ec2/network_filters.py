@@ -29,6 +29,7 @@ __all__ = [
     "PREFIX",
     "Differences",
     "Enforcement",
+    "cards_with_filters",
     "differences",
     "group_filter",
     "instance_of_filter",
@@ -80,13 +81,24 @@ def group_filter(group_id: str) -> str:
 def with_filters(xml: str, instance: Instance) -> str:
     """Return the definition of the domain of `instance` with its filters on its interfaces."""
     domain = parse(xml)
+    list(_put_filters(domain, instance))
+    return text_of(domain)
+
+
+def cards_with_filters(xml: str, instance: Instance) -> list[str]:
+    """Return those interfaces of the domain of `instance` that have no filter, with theirs."""
+    return [text_of(card) for card in _put_filters(parse(xml), instance)]
+
+
+def _put_filters(domain: Element, instance: Instance) -> Iterator[Element]:
+    """Put the filters of `instance` on its interfaces that have none; yield those."""
     indexes = {interface.mac_address: index for index, interface in enumerate(instance.interfaces)}
     for card in domain.iterfind("devices/interface"):
         mac = card.find("mac")
         index = indexes.get("" if mac is None else mac.get("address", "").lower())
         if index is not None and card.find("filterref") is None:
             add(card, "filterref", {"filter": interface_filter(instance.instance_id, index)})
-    return text_of(domain)
+            yield card
 
 
 @dataclass(frozen=True)
@@ -95,10 +107,12 @@ class Differences:
 
     :param define: name -> definition, of those that are missing or other than they should be; groups first.
     :param remove: those of instances that are gone.
+    :param attach: the instances whose interfaces lack theirs.
     """
 
     define: Mapping[str, str]
     remove: tuple[str, ...] = ()
+    attach: tuple[Instance, ...] = ()
 
 
 def differences(
@@ -119,7 +133,8 @@ def differences(
     ids = {instance.instance_id for instance in instances}
     stale = [name for name in found if (of := instance_of_filter(name)) and of not in ids]
     changed = {name: xml for name, xml in wanted.items() if _content(found.get(name)) != _content(xml)}
-    return Differences(changed, tuple(sorted(stale)))
+    bare = [one for one in counted if one.guarded and not all(card.filtered for card in one.interfaces)]
+    return Differences(changed, tuple(sorted(stale)), tuple(bare))
 
 
 def _content(xml: str | None) -> Any:
@@ -148,8 +163,9 @@ def _wanted(
     for instance in instances:
         if all(group_id in groups for group_id in instance.security_groups):  # else they are another store's
             for index, interface in enumerate(instance.interfaces):
-                name = interface_filter(instance.instance_id, index)
-                yield name, text_of(_interface(name, instance, interface, enforcement))
+                if instance.guarded or interface.filtered:  # without the filter that it names, no machine starts
+                    name = interface_filter(instance.instance_id, index)
+                    yield name, text_of(_interface(name, instance, interface, enforcement))
 
 
 def _addresses(instance: Instance) -> list[str]:

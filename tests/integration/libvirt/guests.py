@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -123,9 +124,11 @@ class Cloud:
         assert set(files) == domains
         assert all({"disk.qcow2", "seed.iso"} <= names for names in files.values())
         names = [line.split()[-1] for line in self.host.virsh("nwfilter-list").splitlines() if line.strip()]
-        filters = [name for name in names if name.startswith("pocket-i-")]
-        assert {name[len("pocket-") :].rpartition("-")[0] for name in filters} == domains
         definitions = self.definitions()
+        checked = [text for text in definitions if 'source-dest-check="false"' not in text]
+        assert all("<filterref " in text for text in checked)
+        used = {name for text in definitions for name in re.findall("<filterref filter='(.*?)'", text)}
+        assert {name for name in names if name.startswith("pocket-i-")} == used
         assert len(definitions) == count
         assert all('phase="launched"' in text for text in definitions)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,39 @@ def test_filters_that_are_gone_or_edited_are_made_anew(idle: Guarded) -> None:
     found = idle.host.ok("ec2like_instance_info", store=idle.store, filters={"instance.group-name": "w*"})
     assert found["instance_ids"] == [instance_id]
     assert found["instances"][0]["security_groups"] == [{"group_id": group["group_id"], "group_name": "web"}]
+
+
+def test_an_interface_gets_its_filter_when_there_is_something_to_filter(idle: Guarded) -> None:
+    def chains() -> set[str]:
+        """The instances' network devices that rules are about."""
+        return set(re.findall(r"-[io] (vnet\d+) -j", idle.host.run(["ebtables", "-t", "nat", "-L"]).stdout))
+
+    def devices(*ids: str) -> set[str]:
+        return {word for one in ids for word in idle.host.virsh("domiflist", one).split() if word.startswith("vnet")}
+
+    (one,) = idle.both(name="a", source_dest_check=False)["instance_ids"]
+    assert idle.filters() == {}
+    assert chains() == set()
+    idle.both(name="a", source_dest_check=True)
+    assert chains() == devices(one)
+    idle.assert_whole(1)
+    # Off, and asleep, it counts from the next start on.
+    stopped, asleep = idle.both(exact_count=2, tags={"x": "y"}, source_dest_check=False)["instance_ids"]
+    idle.both(instance_ids=[stopped], state="stopped", stop_timeout=0)
+    idle.both(instance_ids=[asleep], state="stopped", hibernate=True)
+    idle.both(tags={"x": "y"}, filters={"tag:x": "y"}, source_dest_check=True)
+    idle.both(filters={"tag:x": "y"}, state="running")
+    assert chains() == devices(one, stopped, asleep)
+    # Somebody takes one away.
+    bare = re.sub("<filterref[^>]*/>", "", idle.host.virsh("dumpxml", "--inactive", one))
+    idle.host.path("/run/bare.xml").write_text(bare)
+    idle.host.virsh("define", "/run/bare.xml")
+    assert idle.both(name="a")["changed"] is True
+    idle.assert_whole(3)
+    # Nothing is left to filter; the filter stays where it is, and lets all through.
+    idle.both(name="a", source_dest_check=False)
+    idle.both(name="a", state="restarted", stop_timeout=0)
+    idle.assert_whole(3)
 
 
 def test_a_host_that_cannot_enforce_it_says_so(idle: Guarded) -> None:

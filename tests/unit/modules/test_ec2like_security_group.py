@@ -207,6 +207,22 @@ def test_an_instance_has_the_filters_that_its_groups_and_its_addresses_ask_for(d
     assert list(desk.hypervisor.filters or {}) == [f"pocket-{group['group_id']}"]
 
 
+def test_an_interface_has_no_filter_before_there_is_something_to_filter(desk: Desk) -> None:
+    desk.again(rules=[HTTP])
+    (instance,) = desk.run(name="a", source_dest_check=False)["instances"]
+    name = f"pocket-{instance['instance_id']}-0"
+    assert name not in (desk.hypervisor.filters or {})
+    desk.run(name="a", security_groups=["web"])
+    assert name in (desk.hypervisor.filters or {})
+    assert name in desk.hypervisor.domains[instance["instance_id"]]
+    # Somebody took it off the interface.
+    bare = re.sub("<filterref[^>]*/>", "", desk.hypervisor.domains[instance["instance_id"]])
+    desk.hypervisor.domains[instance["instance_id"]] = bare
+    assert desk.run(name="a")["changed"] is True
+    assert name in desk.hypervisor.domains[instance["instance_id"]]
+    desk.run(name="a", state="terminated")
+
+
 @pytest.mark.parametrize(("proto", "name"), [("icmp", "web/front:1"), ("icmpv6", "web.prod")])
 def test_a_groups_name_is_not_taken_for_a_cidr(desk: Desk, proto: str, name: str) -> None:
     peer = desk.again(name=name)["group_id"]
@@ -349,6 +365,8 @@ def test_killed_anywhere_the_next_run_converges(tmp_path: Path, monkeypatch: pyt
             with suppress(Killed):
                 execute(desk.task, {**PARAMS, "exact_count": 2, "tags": {"a": "b"}, "security_groups": ["web"]})
                 execute(desk.task, {**PARAMS, "tags": {"a": "b"}, "source_dest_check": False})
+                execute(desk.task, {**PARAMS, "exact_count": 1, "tags": {"c": "d"}, "source_dest_check": False})
+                execute(desk.task, {**PARAMS, "tags": {"c": "d"}, "source_dest_check": True})
                 execute(desk.group_task, completed({"rules": [member, HTTP]}))
                 execute(desk.task, {**PARAMS, "tags": {"a": "b"}, "state": "terminated"})
                 execute(desk.group_task, completed({"state": "absent"}))
@@ -359,7 +377,10 @@ def test_killed_anywhere_the_next_run_converges(tmp_path: Path, monkeypatch: pyt
             group = desk.call(rules=[member])["security_group"]
             addresses = sorted(one["private_ip_address"] for one in there)
             assert list(desk.allowed(group, "in")) == [f"tcp {address} 32 80 80" for address in addresses]
+            for one in desk.hypervisor.domains.values():
+                assert ("<filterref " in one) or 'source-dest-check="false"' in one
             desk.run(tags={"a": "b"}, state="terminated")
+            desk.run(tags={"c": "d"}, state="terminated")
             desk.again(state="absent")
             assert desk.hypervisor.filters == {}
         if done:

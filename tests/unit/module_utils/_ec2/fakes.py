@@ -171,7 +171,12 @@ class FakeHypervisor(Hypervisor):
     def define(self, instance: Instance, files: Files, template: Template) -> None:
         self._fail("define", instance.instance_id)
         xml = domain_xml(instance, files, template)
-        self.domains[instance.instance_id] = with_filters(xml, instance) if self.has_filters() else xml
+        filtered = instance.guarded and self.has_filters()
+        self.domains[instance.instance_id] = with_filters(xml, instance) if filtered else xml
+
+    def attach_filters(self, instance: Instance) -> None:
+        self._fail("attach", instance.instance_id)
+        self.domains[instance.instance_id] = with_filters(self.domains[instance.instance_id], instance)
 
     def describe(self, instance: Instance) -> None:
         self._fail("describe", instance.instance_id)
