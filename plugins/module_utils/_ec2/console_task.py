@@ -21,7 +21,7 @@ from .._runner import Task
 from .console import log, plain
 from .domain_xml import Files
 from .hypervisor import Hypervisor
-from .model import check_instance_id
+from .model import check_instance_id, check_text
 from .pictures import as_png, size_of
 from .store import Store
 from .tombstones import instances_of, timestamp
@@ -125,6 +125,7 @@ class ConsoleTask(Task[Console]):
 def _picture_path(given: str | None) -> Path | None:
     if given is None:
         return None
+    check_text(given, "screenshot")
     path = Path(given)
     if not path.is_absolute() or ".." in path.parts:
         raise _bad(f"screenshot: {given!r} is not an absolute path without '..'")
@@ -135,16 +136,16 @@ def _picture_path(given: str | None) -> Path | None:
 
 def _content(path: Path) -> bytes | None:
     """Return what is in the file; none where there is none. A file that must not be replaced is refused."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise _bad(f"screenshot: {path} is there and is not a regular file; name another")
-    if not path.parent.is_dir():
-        raise _bad(f"screenshot: the directory {path.parent} does not exist; make it first")
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise _bad(f"screenshot: {path} is there and is not a regular file; name another")
+        if not path.parent.is_dir():
+            raise _bad(f"screenshot: the directory {path.parent} does not exist; make it first")
         return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise PocketError(f"screenshot: cannot read {path}: {error.strerror or error}") from error
+        raise _bad(f"screenshot: cannot look at {path} ({error.strerror or error}); name another file") from error
 
 
 def _about(picture: bytes) -> dict[str, Any]:

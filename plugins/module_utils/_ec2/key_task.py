@@ -89,6 +89,9 @@ class KeyTask(Task["KeyPair | None"]):
     def exclusive(self) -> AbstractContextManager[Any]:
         return self._store.lock()
 
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        return self._store.undisturbed()
+
     def read(self) -> KeyPair | None:
         record = self._store.records(KIND).get(self._request.name)
         return None if record is None else key_pair_of(record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 from .._errors import PocketError
 from .networks import BRIDGE, Network
@@ -21,6 +22,7 @@ class Current:
 
     :param users: the domains with an interface in the network, and whether they run.
     :param hook: the text of the network's hook.
+    :param routes: the host's routes, each with the interface that it goes by.
     """
 
     network: Network | None = None
@@ -28,6 +30,7 @@ class Current:
     users: Mapping[str, bool] = field(default_factory=dict)
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     hook: str | None = None
+    routes: Mapping[IPv4Network, str] = field(default_factory=dict)
 
 
 def check_network(current: Current, wanted: Network) -> None:
@@ -178,6 +181,12 @@ def _check_new(current: Current, wanted: Network) -> None:
     live = current.network.live_bridge if current.network and not current.network.bare else ""
     if wanted.bridge in current.interfaces and wanted.bridge != live:
         raise _bad(f"bridge: there is an interface {wanted.bridge!r} on this host already; choose another name")
+    route = current.routes.get(wanted.interface.network) if wanted.interface is not None else None
+    if route not in (None, live):  # libvirt would refuse to start the network; a wider or narrower route it lets be
+        raise _bad(
+            f"cidr: this host has a route to {wanted.interface and wanted.interface.network} over {route!r} already; "
+            "choose another"
+        )
     for parameter, own in (("cidr", wanted.interface), ("ipv6_cidr", wanted.ipv6)):
         for interface in current.interfaces.values() if own is not None else ():
             for address in interface.addresses:

@@ -55,7 +55,8 @@ def plan_network(current: Current, request: Request) -> Plan:
         if not request.present or wanted != network or not network.active:
             raise PocketError(
                 f"name: the network {network.name!r} was not made by this collection, so it is left alone; "
-                "choose another name, or state adopt: true to have it changed"
+                "choose another name, or state adopt: true to have it changed",
+                code="OperationNotPermitted",
             )
     if not request.present:
         return Plan(tuple(_removal(current, request)))

@@ -27,6 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _LARGEST, _SMALLEST = 8, 29
 _LARGEST_IPV6, _SMALLEST_IPV6 = 64, 120
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 
 
 class NetworkTask(Task[Current]):
@@ -47,6 +48,9 @@ class NetworkTask(Task[Current]):
     def exclusive(self) -> AbstractContextManager[Any]:
         return self._store.lock()
 
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        return self._store.undisturbed()
+
     def read(self) -> Current:
         name = self._request.name
         networks = self._hypervisor.networks()
@@ -57,6 +61,7 @@ class NetworkTask(Task[Current]):
             users=self._hypervisor.attached(name) if network else {},
             interfaces=self._uplinks.interfaces(),
             hook=self._uplinks.hook(name),
+            routes=self._uplinks.routes(),
         )
 
     def plan(self, current: Current) -> Plan:
@@ -156,6 +161,10 @@ def _cidr(text: str) -> ipaddress.IPv4Interface:
         raise _bad(f"cidr: {text!r} is no IPv4 subnet; one is written as 10.80.0.0/24") from error
     if not _LARGEST <= cidr.network.prefixlen <= _SMALLEST:
         raise _bad(f"cidr: {text!r} has a prefix length out of range; it is {_LARGEST} to {_SMALLEST}")
+    network = cidr.network
+    unusable = (network.is_multicast, network.is_loopback, network.is_link_local, network.is_reserved)
+    if any(unusable) or network.overlaps(_THIS_NETWORK):
+        raise _bad(f"cidr: {text!r} is no subnet of machines' addresses; take one such as 10.80.0.0/24")
     if cidr.ip == cidr.network.broadcast_address:
         raise _bad(f"cidr: {text!r} gives the bridge the broadcast address; give another, or the subnet's own")
     return cidr
@@ -175,7 +184,7 @@ def _ipv6_cidr(text: str | None) -> ipaddress.IPv6Interface | str | None:
             f"ipv6_cidr: {text!r} has a prefix length out of range; it is {_LARGEST_IPV6} to {_SMALLEST_IPV6}, and 64 "
             "is what guests expect"
         )
-    if cidr.network.is_multicast or cidr.network.is_link_local or cidr.network.is_loopback:
+    if cidr.network.is_multicast or cidr.network.is_link_local or cidr.network.is_reserved:
         raise _bad(f"ipv6_cidr: {text!r} is no subnet of machines' addresses; take one such as fd00:80::/64")
     return cidr
 
@@ -191,9 +200,14 @@ def _gateway(text: str | None) -> ipaddress.IPv4Address | str | None:
 
 def _server(text: str) -> Address:
     try:
-        return ipaddress.ip_address(text)
+        if "%" in text:
+            raise ValueError(text)
+        address = ipaddress.ip_address(text)
     except ValueError as error:
         raise _bad(f"dns: {text!r} is no IP address; give those of the instances' name servers") from error
+    if address.is_unspecified or address.is_multicast:
+        raise _bad(f"dns: {text!r} is nobody's address; leave dns out where the bridge is to be the name server")
+    return address
 
 
 def _range(params: Mapping[str, Any], name: str) -> AddressRange | str | None:

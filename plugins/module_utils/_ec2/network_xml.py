@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from .._errors import PocketError
 from .model import network_uuid
 from .networks import AddressRange, Host, Network
 from .reservations import WATCH, dnsmasq_options
@@ -204,11 +205,22 @@ def network_of(xml: str, *, active: bool, autostart: bool, live_xml: str | None 
     :param xml: its definition.
     :param live_xml: what an active one was started with, which may be an older definition.
     """
-    network = replace(_definition(parse(xml)), active=active, autostart=autostart, xml=xml)
+    network = replace(_read(xml), active=active, autostart=autostart, xml=xml)
     if live_xml is None:
         return network
-    live = _definition(parse(live_xml))
+    live = _read(live_xml)
     return replace(network, outdated=live.started_with != network.started_with, live_bridge=live.bridge)
+
+
+def _read(xml: str) -> Network:
+    root = parse(xml)
+    try:
+        return _definition(root)
+    except (PocketError, ValueError) as error:
+        raise PocketError(
+            f"The definition of the network {root.findtext('name')!r} cannot be understood ({error}); it was edited by "
+            "hand or written by a newer release of pocket.cloud, so look into it with: virsh net-edit"
+        ) from error
 
 
 def _definition(root: Element) -> Network:

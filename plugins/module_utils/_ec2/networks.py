@@ -43,10 +43,14 @@ class AddressRange:
             made = cls(ipaddress.IPv4Address(match[1]), ipaddress.IPv4Address(match[2]))
         except ValueError as error:
             raise PocketError(
-                f"{parameter}: {text!r} is no range of IPv4 addresses; one is START-END, as 10.80.0.100-10.80.0.199"
+                f"{parameter}: {text!r} is no range of IPv4 addresses; one is START-END, as 10.80.0.100-10.80.0.199",
+                code="InvalidParameterValue",
             ) from error
         if made.end < made.start:
-            raise PocketError(f"{parameter}: {text!r} ends before it begins; give the lower address first")
+            raise PocketError(
+                f"{parameter}: {text!r} ends before it begins; give the lower address first",
+                code="InvalidParameterValue",
+            )
         return made
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from .._errors import PocketError
 __all__ = ["HOOKS", "Interface", "Uplinks", "hook_text"]
 
 HOOKS = Path("/etc/libvirt/hooks/network.d")
+_ROUTES = Path("/proc/net/route")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class Uplinks:
         """Return all interfaces by name."""
         found = json.loads(_ip("look at the interfaces of this host", "-json", "-details", "address", "show"))
         return {item["ifname"]: _interface(item) for item in found if "ifname" in item}
+
+    def routes(self) -> dict[ipaddress.IPv4Network, str]:
+        """Return the host's routes, each with its interface, from where libvirt looks for them, too."""
+        try:
+            lines = _ROUTES.read_text(encoding="ascii").splitlines()[1:]
+        except OSError:  # no IPv4 here: nothing that could be met
+            return {}
+        return dict(_route(line.split()) for line in lines if line.strip())
 
     def attach(self, uplink: str, bridge: str) -> None:
         """Make the interface a port of the bridge, at once."""
@@ -107,6 +117,12 @@ def _interface(item: Mapping[str, object]) -> Interface:
     kind = about.get("info_kind") if isinstance(about, Mapping) else None
     kind = kind or item.get("link_type")
     return Interface(str(item["ifname"]), tuple(addresses), str(master) if master else None, str(kind))
+
+
+def _route(words: list[str]) -> tuple[ipaddress.IPv4Network, str]:
+    """Read interface, destination and mask of a line; the numbers are written as this processor has them in memory."""
+    destination, mask = int(words[1], 16).to_bytes(4, sys.byteorder), int(words[7], 16)
+    return ipaddress.IPv4Network((destination, f"{mask:b}".count("1"))), words[0]
 
 
 def _ip(what: str, *arguments: str) -> str:

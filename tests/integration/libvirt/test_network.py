@@ -120,6 +120,29 @@ def test_each_setting_is_set_kept_and_changed(networks: Networks) -> None:
     networks.again(state="absent")
 
 
+@pytest.mark.parametrize("cidr", ["127.0.5.0/24", "224.1.0.0/24", "0.0.0.0/8", "169.254.0.0/24", "240.0.0.0/24"])
+def test_what_is_no_subnet_of_machines_is_refused_before_anything_is_written(networks: Networks, cidr: str) -> None:
+    assert "is no subnet of machines' addresses" in networks.refused(cidr=cidr)
+    assert "is no subnet of machines' addresses" in networks.refused(ipv6_cidr="::/64")
+
+
+def test_a_subnet_that_the_host_has_a_route_to_is_refused_as_libvirt_would(networks: Networks, uplink: str) -> None:
+    networks.host.run(["ip", "link", "set", uplink, "up"])
+    networks.host.run(["ip", "route", "add", "10.80.0.0/24", "dev", uplink])
+    assert f"a route to 10.80.0.0/24 over {uplink!r} already" in networks.refused()
+    # A wider one, such as a VPN's, is less specific than the bridge's own.
+    networks.host.run(["ip", "route", "del", "10.80.0.0/24", "dev", uplink])
+    networks.host.run(["ip", "route", "add", "10.80.0.0/16", "dev", uplink])
+    networks.again()
+
+
+@pytest.mark.parametrize("server", ["fe80::1%a,b", "fe80::1%a\nx", "0.0.0.0", "ff02::1"])
+def test_what_is_no_name_server_is_refused(networks: Networks, server: str) -> None:
+    """A line's end in one was taken, and no module could read the host's networks after that."""
+    assert networks.refused(dns=[server]).startswith("dns: ")
+    networks.again(dns=["192.0.2.53"])
+
+
 def host_xml(mac: str, address: str) -> str:
     return f"<host mac='{mac}' name='m' ip='{address}'/>"
 

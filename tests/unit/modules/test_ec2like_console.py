@@ -133,6 +133,8 @@ def test_what_has_no_picture_is_refused(host: KvmHost, tmp_path: Path) -> None:
         ({"screenshot": "/tmp/a.jpg"}, "does not end in .png"),
         ({"screenshot": "/nowhere/a.png"}, "the directory /nowhere does not exist"),
         ({"screenshot": "LINK/a.png"}, "not a regular file"),
+        ({"screenshot": "/tmp/a\0.png"}, "has a NUL"),
+        ({"screenshot": f"/tmp/{'a' * 300}.png"}, "File name too long"),
     ],
 )
 def test_bad_input(host: KvmHost, tmp_path: Path, stated: dict[str, Any], said: str) -> None:

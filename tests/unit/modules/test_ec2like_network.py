@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_task import NetworkTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface
@@ -175,7 +176,9 @@ def test_a_network_of_somebody_else_is_left_alone_unless_adopted(desk: Desk) -> 
     xml = foreign.xml.replace("</network>", '<domain name="lan"/></network>')
     desk.hypervisor.nets["default"] = replace(foreign, xml=xml)
     assert desk.call(name="default")["changed"] is False
-    assert "adopt" in desk.refuse(name="default", mode="open")["msg"]
+    refused = desk.refuse(name="default", mode="open")
+    assert "adopt" in refused["msg"]
+    assert refused["error_code"] == "OperationNotPermitted"
     assert "adopt" in desk.refuse(name="default", state="absent")["msg"]
     desk.again(name="default", mode="open", adopt=True)
     assert 'name="lan"' in desk.hypervisor.nets["default"].xml
@@ -302,6 +305,13 @@ def test_what_a_bridge_of_the_hosts_cannot_have_is_refused(desk: Desk, stated: d
         ({"cidr": "fd00::/64"}, "cidr: 'fd00::/64' is no IPv4 subnet"),
         ({"cidr": "10.80.0.0/30"}, "prefix length out of range"),
         ({"cidr": "10.80.0.255/24"}, "broadcast"),
+        ({"cidr": "127.0.5.0/24"}, "cidr: '127.0.5.0/24' is no subnet of machines' addresses"),
+        ({"cidr": "224.1.0.0/24"}, "cidr: '224.1.0.0/24' is no subnet of machines' addresses"),
+        ({"cidr": "0.0.0.0/8"}, "cidr: '0.0.0.0/8' is no subnet of machines' addresses"),
+        ({"cidr": "0.5.0.0/24"}, "cidr: '0.5.0.0/24' is no subnet of machines' addresses"),
+        ({"cidr": "169.254.5.0/24"}, "cidr: '169.254.5.0/24' is no subnet of machines' addresses"),
+        ({"cidr": "240.0.0.0/24"}, "cidr: '240.0.0.0/24' is no subnet of machines' addresses"),
+        ({"cidr": "10.66.0.0/24"}, "cidr: this host has a route to 10.66.0.0/24 over 'eth0' already"),
         ({"cidr": "192.0.2.0/24"}, "overlaps with 192.0.2.7/24 of this host's 'eth0'"),
         ({"mode": "macvtap"}, "mode: 'macvtap'"),
         ({"dhcp_range": "10.80.0.9"}, "dhcp_range: '10.80.0.9' is no range"),
@@ -311,10 +321,16 @@ def test_what_a_bridge_of_the_hosts_cannot_have_is_refused(desk: Desk, stated: d
         ({"gateway": "10.80.0"}, "gateway: '10.80.0' is no IPv4 address"),
         ({"gateway": "10.81.0.1"}, "gateway: 10.81.0.1 is no machine's address in 10.80.0.0/24"),
         ({"dns": ["ns1"]}, "dns: 'ns1' is no IP address"),
+        ({"dns": ["fe80::1%a,b"]}, "dns: 'fe80::1%a,b' is no IP address"),
+        ({"dns": ["0.0.0.0"]}, "dns: '0.0.0.0' is nobody's address"),
+        ({"dns": ["ff02::1"]}, "dns: 'ff02::1' is nobody's address"),
         ({"ipv6_cidr": "fd00::1"}, "ipv6_cidr: 'fd00::1' is no IPv6 subnet"),
         ({"ipv6_cidr": "10.0.0.0/24"}, "ipv6_cidr: '10.0.0.0/24' is no IPv6 subnet"),
         ({"ipv6_cidr": "fd00::/126"}, "prefix length out of range"),
         ({"ipv6_cidr": "fe80::/64"}, "is no subnet of machines' addresses"),
+        ({"ipv6_cidr": "::/64"}, "is no subnet of machines' addresses"),
+        ({"ipv6_cidr": "::ffff:0:0/96"}, "is no subnet of machines' addresses"),
+        ({"ipv6_cidr": "ff05::/64"}, "is no subnet of machines' addresses"),
         ({"ipv6_cidr": "2001:db8::/64"}, "overlaps with 2001:db8::7/64 of this host's 'eth2'"),
         ({"ipv6_cidr": "fd00::/64", "uplink": "eth1"}, "ipv6_cidr: fd00::/64 cannot be combined with the uplink"),
         ({"dhcp": False, "dhcp_range": "10.80.0.9-10.80.0.99"}, "dhcp_range: 10.80.0.9-10.80.0.99 is for the DHCP"),
@@ -328,8 +344,25 @@ def test_what_a_bridge_of_the_hosts_cannot_have_is_refused(desk: Desk, stated: d
 def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any], said: str) -> None:
     desk.uplinks.found["eth2"] = Interface("eth2", (ipaddress.ip_interface("2001:db8::7/64"),), "br0")
     desk.uplinks.found["eth3"] = Interface("eth3", (), "br0")
+    desk.uplinks.known_routes = {ipaddress.IPv4Network("10.66.0.0/24"): "eth0"}
     desk.hypervisor.nets["other"] = desk.network("other", "10.99.0.1/24")
-    assert said in desk.refuse(**stated)["msg"]
+    refused = desk.refuse(**stated)
+    assert said in refused["msg"]
+    assert refused["error_code"].startswith("InvalidParameter")
+
+
+def test_wider_and_narrower_routes_and_its_own_do_not_matter(desk: Desk) -> None:
+    desk.uplinks.known_routes = {ipaddress.IPv4Network(one): "eth0" for one in ("10.0.0.0/8", "10.80.0.7/32")}
+    desk.again(cidr="10.80.0.0/24")
+    desk.uplinks.known_routes[ipaddress.IPv4Network("10.80.0.0/24")] = "pocket0"
+    desk.again(cidr="10.80.0.2/24")
+
+
+def test_check_mode_waits_for_whoever_writes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.1)
+    desk.call()
+    with desk.store.lock():
+        assert "is in use by" in refusal(desk.network_task, desk.params(), check=True)["msg"]
 
 
 def test_killed_anywhere_the_next_run_converges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

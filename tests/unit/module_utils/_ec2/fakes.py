@@ -404,9 +404,13 @@ class FakeUplinks(Uplinks):
             "eth0": Interface("eth0", (ipaddress.ip_interface("192.0.2.7/24"),)),
             "eth1": Interface("eth1"),
         }
+        self.known_routes: dict[ipaddress.IPv4Network, str] = {}
 
     def interfaces(self) -> dict[str, Interface]:
         return dict(self.found)
+
+    def routes(self) -> dict[ipaddress.IPv4Network, str]:
+        return dict(self.known_routes)
 
     def attach(self, uplink: str, bridge: str) -> None:
         self.guard.write(f"attach {uplink}")

@@ -9,12 +9,14 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.addresses import free_addresses
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import mac_address
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import (
+    METADATA_URI,
     host_xml,
     network_of,
     network_xml,
@@ -25,6 +27,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import 
     Host,
     Network,
 )
+from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.strategies import network
 
 FOREIGN = """
@@ -128,6 +131,20 @@ def test_a_network_of_somebody_else_is_read_and_keeps_what_we_do_not_know() -> N
         assert kept in text
     assert 'bridge name="br9"' in text
     assert "192.168.122.254" not in text
+
+
+@pytest.mark.parametrize(
+    "about", [{"dns": "10.0.0.1 x"}, {"gateway": "here"}, {"address-range": "10.80.0.9"}, {"dns": "fe80::1%a x"}]
+)
+def test_one_whose_metadata_was_edited_is_named(about: dict[str, str]) -> None:
+    root = ET.fromstring(network_xml(network()))
+    metadata = root.find("metadata")
+    assert metadata is not None
+    for old in list(metadata):
+        metadata.remove(old)
+    ET.SubElement(metadata, f"{{{METADATA_URI}}}network", about)
+    with pytest.raises(PocketError, match=r"definition of the network 'pocket' cannot be understood .* virsh net-edit"):
+        network_of(ET.tostring(root, encoding="unicode"), active=True, autostart=False)
 
 
 def test_a_live_definition_that_differs_is_outdated() -> None:

@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import uplinks
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Uplinks, hook_text
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 
@@ -40,6 +43,25 @@ def test_interfaces_with_the_addresses_by_which_one_reaches_the_host(monkeypatch
     assert [str(address) for address in found["eth0"].addresses] == ["192.0.2.7/24"]
     assert (found["eth1"].addresses, found["eth1"].master) == ((), "br0")
     assert found["lo"].kind == "loopback"
+
+
+def test_routes_are_read_from_where_libvirt_reads_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def word(address: str) -> str:
+        return f"{int.from_bytes(ipaddress.ip_address(address).packed, sys.byteorder):08X}"
+
+    told = [
+        ("eth0", "0.0.0.0", "0.0.0.0"),
+        ("eth0", "192.0.2.0", "255.255.255.0"),
+        ("tun0", "10.0.0.7", "255.255.255.255"),
+    ]
+    lines = [
+        f"{name}\t{word(to)}\t{word('192.0.2.1')}\t0003\t0\t0\t0\t{word(mask)}\t0\t0\t0" for name, to, mask in told
+    ]
+    monkeypatch.setattr(uplinks, "_ROUTES", tmp_path / "route")
+    assert Uplinks().routes() == {}
+    (tmp_path / "route").write_text("\n".join(["Iface\tDestination\tGateway \tFlags", *lines, ""]))
+    found = {str(network): name for network, name in Uplinks().routes().items()}
+    assert found == {"0.0.0.0/0": "eth0", "192.0.2.0/24": "eth0", "10.0.0.7/32": "tun0"}
 
 
 def test_what_ip_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
