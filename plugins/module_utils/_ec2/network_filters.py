@@ -133,8 +133,14 @@ def differences(
     ids = {instance.instance_id for instance in instances}
     stale = [name for name in found if (of := instance_of_filter(name)) and of not in ids]
     changed = {name: xml for name, xml in wanted.items() if _content(found.get(name)) != _content(xml)}
-    bare = [one for one in counted if one.guarded and not all(card.filtered for card in one.interfaces)]
+    guarded = [one for one in counted if one.guarded and _ours(one, groups)]
+    bare = [one for one in guarded if not all(card.filtered for card in one.interfaces)]
     return Differences(changed, tuple(sorted(stale)), tuple(bare))
+
+
+def _ours(instance: Instance, groups: Mapping[str, SecurityGroup]) -> bool:
+    """Whether all of its groups are known; else they, and it, are another store's."""
+    return all(group_id in groups for group_id in instance.security_groups)
 
 
 def _content(xml: str | None) -> Any:
@@ -161,7 +167,7 @@ def _wanted(
         name = group_filter(group.group_id)
         yield name, text_of(_group(name, group, members))
     for instance in instances:
-        if all(group_id in groups for group_id in instance.security_groups):  # else they are another store's
+        if _ours(instance, groups):
             for index, interface in enumerate(instance.interfaces):
                 if instance.guarded or interface.filtered:  # without the filter that it names, no machine starts
                     name = interface_filter(instance.instance_id, index)
