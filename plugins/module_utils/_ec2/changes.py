@@ -14,7 +14,7 @@ from .._errors import PocketError
 from .._plan import Operation
 from .block_devices import deleted_after, disk_changes
 from .launches import size_of
-from .model import CHANGING, USER_SHUTDOWN, Instance
+from .model import CHANGING, USER_SHUTDOWN, Instance, within_limit
 from .protection import protection_stated
 from .request import Current, Request
 
@@ -108,7 +108,7 @@ def _tags_after(instance: Instance, request: Request) -> dict[str, str]:
     kept = dict(instance.tags)
     if request.purge_tags:
         kept = {key: value for key, value in kept.items() if key in request.tags or key == "Name"}
-    return {**kept, **request.tags}
+    return within_limit({**kept, **request.tags})
 
 
 def changes(instance: Instance, request: Request, current: Current) -> Iterator[Operation]:

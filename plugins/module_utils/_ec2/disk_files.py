@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 
 from .._errors import PocketError
-from .images import GIB, QCOW2_MAGIC, backing_file, gib, qemu_img
+from .images import GIB, QCOW2_MAGIC, backing_file, gib, has_data_file, qemu_img
 
 __all__ = ["check_file", "copy", "create", "grow", "remove", "size_gib"]
 
@@ -90,14 +90,20 @@ def check_file(path: Path, disk_format: str, bases: Path | None = None) -> None:
         )
     try:
         backing = backing_file(path) if disk_format == "qcow2" else None
+        elsewhere = disk_format == "qcow2" and has_data_file(path)
     except OSError as error:
         raise PocketError(f"{attempt}: {error.strerror or error}; run with become: true") from error
+    if elsewhere:
+        raise _strange(attempt, path, "its content is in another file, which is none of the store's")
     if backing is None:
         return
     allowed = bases is not None and os.path.realpath(os.path.dirname(backing)) == os.path.realpath(bases)
     if not allowed or os.path.islink(backing):
-        raise PocketError(
-            f"{attempt}: its backing file is {backing}, which is none of the store's images; it was changed by "
-            "somebody else, so look into it with: qemu-img info -U " + os.fspath(path),
-            code="InvalidParameterValue",
-        )
+        raise _strange(attempt, path, f"its backing file is {backing}, which is none of the store's images")
+
+
+def _strange(attempt: str, path: Path, why: str) -> PocketError:
+    return PocketError(
+        f"{attempt}: {why}; it was changed by somebody else, so look into it with: qemu-img info -U {path}",
+        code="InvalidParameterValue",
+    )

@@ -51,7 +51,10 @@ _SILENCE = 60.0  # seconds without a byte after which a download is given up
 def checksum_of(path: str | os.PathLike[str]) -> str:
     """The content's checksum, C(sha256:) and 64 hexadecimal digits."""
     with open_disk(os.fspath(path)) as stream:
-        return _digest(stream)
+        try:
+            return _digest(stream)
+        except OSError as error:
+            raise PocketError(f"Cannot read {path}: {error.strerror or error}; look into its disk") from error
 
 
 def _digest(stream: BinaryIO) -> str:
@@ -227,14 +230,20 @@ def _open_url(url: str, attempt: str) -> BinaryIO:
         return response
     except urllib.error.URLError as error:
         reason = error if isinstance(error, urllib.error.HTTPError) else error.reason
-        raise PocketError(f"{attempt}: {reason}; look whether the URL is right and this host may reach it") from error
+        raise _out_of_reach(attempt, reason) from error
     except (OSError, ValueError, http.client.HTTPException) as error:  # a redirection may lead to what is no URL
-        raise PocketError(f"{attempt}: {error}; look whether the URL is right and this host may reach it") from error
+        raise _out_of_reach(attempt, error) from error
+
+
+def _out_of_reach(attempt: str, reason: object) -> PocketError:
+    message = f"{attempt}: {reason}; look whether the URL is right and this host may reach it"
+    return PocketError(message, code="InvalidParameterValue")
 
 
 def _compare(attempt: str, found: str, wanted: str, way_out: str) -> None:
     if found != wanted:
-        raise PocketError(f"{attempt}: its checksum is {found} instead of {wanted}; {way_out}")
+        message = f"{attempt}: its checksum is {found} instead of {wanted}; {way_out}"
+        raise PocketError(message, code="InvalidParameterValue")
 
 
 def publish(incoming: Path, target: Path, mode: int = 0o400) -> None:

@@ -171,6 +171,12 @@ def _removal(named: Image | None, current: Current) -> list[Operation]:
 
 def _registration(request: ImageRequest, named: Image | None, current: Current, content: Content) -> list[Operation]:
     subject = f"image {request.name}"
+    twin = named or next((one for one in current.images.values() if one.image_id == content.image_id), None)
+    if twin and twin.image_id == content.image_id and request.disk_format not in ("auto", twin.disk_format):
+        raise _bad(
+            f"disk_format: the image {twin.name!r} is {twin.disk_format}, not {request.disk_format}; "
+            f"state disk_format {twin.disk_format} or auto"
+        )
     if named is None:
         return [Operation("register", subject, None, printable(request, content, None), content)]
     if named.image_id != content.image_id:
@@ -179,11 +185,6 @@ def _registration(request: ImageRequest, named: Image | None, current: Current, 
             f"{request.location} ({content.image_id}); register it under another name, or remove the old one first "
             "with state absent",
             code="InvalidAMIName.Duplicate",
-        )
-    if request.disk_format not in ("auto", named.disk_format):
-        raise _bad(
-            f"disk_format: the image {request.name!r} is {named.disk_format}, not {request.disk_format}; "
-            f"state disk_format {named.disk_format} or auto"
         )
     after = printable(request, content, named)
     if current.damaged:

@@ -76,7 +76,9 @@ class ImageTask(Task[Current]):
         checksum = image_files.checksum_of(path)
         if request.checksum not in (None, checksum):
             raise PocketError(
-                f"checksum: {path} has {checksum}, not {request.checksum}; state the checksum of that file, or its path"
+                f"checksum: {path} has {checksum}, not {request.checksum}; state the checksum of that file, or its "
+                "path",
+                code="InvalidParameterValue",
             )
         return Content(checksum, found.disk_format, found.virtual_size, about.st_size, about.st_mtime_ns)
 

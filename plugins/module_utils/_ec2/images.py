@@ -28,6 +28,7 @@ __all__ = [
     "backing_file",
     "create_overlay",
     "gib",
+    "has_data_file",
     "inspect",
     "open_disk",
     "qemu_img",
@@ -147,6 +148,15 @@ def create_overlay(image: Image, path: str | os.PathLike[str], size_gib: int | N
     qemu_img(attempt, "create", "-q", "-f", "qcow2", "-F", image.disk_format, "-b", base, target, *size)
 
 
+def has_data_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a qcow2 disk keeps its content in another file, as its header tells."""
+    with open(path, "rb") as stream:
+        header = stream.read(_HEADER_LENGTH)
+    if not header.startswith(QCOW2_MAGIC) or len(header) < 80 or struct.unpack(">I", header[4:8])[0] < 3:
+        return False
+    return bool(struct.unpack(">Q", header[72:80])[0] & _EXTERNAL_DATA)
+
+
 def backing_file(path: str | os.PathLike[str]) -> str | None:
     """The backing file that a qcow2 disk names in its header; none where it has none or is no qcow2.
 
@@ -171,7 +181,10 @@ def inspect(path: str | os.PathLike[str], disk_format: str = "auto", label: str 
     """
     name = label or os.fspath(path)
     with open_disk(os.fspath(path), name) as stream:
-        header = stream.read(8192)
+        try:
+            header = stream.read(8192)
+        except OSError as error:
+            raise _unusable(name, f"{error.strerror or error}; state the path of a disk file") from error
         size = os.fstat(stream.fileno()).st_size
     if header.startswith(QCOW2_MAGIC):
         _refuse_other(name, disk_format, "qcow2")
@@ -187,68 +200,65 @@ def inspect(path: str | os.PathLike[str], disk_format: str = "auto", label: str 
 def _check_by_qemu(path: str, name: str, found: Inspected) -> None:
     """QEMU's own opinion, after ours: it finds damage, and must see the disk that we saw."""
     attempt = f"Cannot use {name} as an image"
-    about = json.loads(qemu_img(attempt, "info", "-U", "--output=json", "-f", found.disk_format, path))
+    told = _run_qemu_img(attempt, "info", "-U", "--output=json", "-f", found.disk_format, path)
+    if told.returncode:
+        raise _unusable(name, " ".join(told.stderr.split()) or f"qemu-img ends with status {told.returncode}")
+    about = json.loads(told.stdout)
     if about.get("backing-filename") or _data_file(about):
         raise _not_alone(name)
     if about["virtual-size"] != found.virtual_size:
-        raise PocketError(f"{attempt}: its header is damaged; fetch the file again")
+        raise _unusable(name, "its header is damaged; fetch the file again")
     if found.disk_format == "qcow2":
         done = _run_qemu_img(attempt, "check", "-U", "-q", "-f", "qcow2", path)
         if done.returncode not in (0, _LEAKS):
-            raise PocketError(f"{attempt}: it is damaged or was cut off, as qemu-img check finds; fetch the file again")
+            raise _unusable(name, "it is damaged or was cut off, as qemu-img check finds; fetch the file again")
 
 
 def open_disk(path: str, name: str | None = None) -> BinaryIO:
     """Open a regular file to read it; symbolic links, directories and devices are refused."""
-    attempt = f"Cannot use {name or path} as an image"
+    name = name or path
     try:
         # O_NONBLOCK: a named pipe that nobody writes to must not block us.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if os.path.islink(path):
-            raise PocketError(f"{attempt}: it is a symbolic link; state the file itself") from error
-        raise PocketError(f"{attempt}: {error.strerror or error}; state the path of a disk file") from error
+            raise _unusable(name, "it is a symbolic link; state the file itself") from error
+        raise _unusable(name, f"{error.strerror or error}; state the path of a disk file") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise PocketError(f"{attempt}: it is not a regular file; state the path of a disk file")
+        raise _unusable(name, "it is not a regular file; state the path of a disk file")
     return os.fdopen(descriptor, "rb")
 
 
 def _refuse_other(name: str, stated: str, found: str) -> None:
     if stated not in ("auto", found):
-        raise PocketError(
-            f"Cannot use {name} as an image: disk_format is {stated}, but the file is {found}; "
-            f"state disk_format {found} or auto"
-        )
+        raise _unusable(name, f"disk_format is {stated}, but the file is {found}; state disk_format {found} or auto")
 
 
 def _check_qcow2(name: str, header: bytes) -> int:
     """The size of the disk in a qcow2 file that stands alone."""
     if len(header) < 72:
-        raise PocketError(f"Cannot use {name} as an image: its qcow2 header is cut off; fetch the file again")
+        raise _unusable(name, "its qcow2 header is cut off; fetch the file again")
     version, backing = struct.unpack(">IQ", header[4:16])
     (encryption,) = struct.unpack(">I", header[32:36])
     features = struct.unpack(">Q", header[72:80])[0] if version >= 3 and len(header) >= 80 else 0
     if backing or features & _EXTERNAL_DATA:
         raise _not_alone(name)
     if features & _CORRUPT:
-        raise PocketError(
-            f"Cannot use {name} as an image: it is marked as corrupt; repair it with: qemu-img check -r all {name}"
-        )
+        raise _unusable(name, f"it is marked as corrupt; repair it with: qemu-img check -r all {name}")
     if encryption:
-        raise PocketError(
-            f"Cannot use {name} as an image: it is encrypted, and an instance has no key for it; "
-            "decrypt it with qemu-img convert"
-        )
+        raise _unusable(name, "it is encrypted, and an instance has no key for it; decrypt it with qemu-img convert")
     size: int = struct.unpack(">Q", header[24:32])[0]
+    if not size:
+        raise _unusable(name, "the disk in it has no size at all; state the path of a bootable disk")
     return size
 
 
 def _not_alone(name: str) -> PocketError:
-    return PocketError(
-        f"Cannot use {name} as an image: it refers to another file (a backing file or an external data file), "
-        "and an image must stand alone; make one file of it with: "
-        f"qemu-img convert -O qcow2 {name} NEW.qcow2"
+    return _unusable(
+        name,
+        "it refers to another file (a backing file or an external data file), and an image must stand alone; make one "
+        f"file of it with: qemu-img convert -O qcow2 {name} NEW.qcow2",
     )
 
 
@@ -260,17 +270,21 @@ def _data_file(about: dict[str, object]) -> object:
 
 def _check_raw(name: str, header: bytes, stated: str) -> None:
     """A raw disk has no magic of its own: want what a PC boots from, a partition table or a boot sector."""
-    attempt = f"Cannot use {name} as an image"
     if stated == "qcow2":
-        raise PocketError(f"{attempt}: disk_format is qcow2, but the file is not; state disk_format raw or auto")
+        raise _unusable(name, "disk_format is qcow2, but the file is not; state disk_format raw or auto")
     for magic, kind in _FOREIGN.items():
         if header.startswith(magic):
             how = "unpack it first" if "compressed" in kind or "archive" in kind else "convert it with qemu-img convert"
-            raise PocketError(f"{attempt}: it is {kind}, and images are qcow2 or raw disks; {how}")
+            raise _unusable(name, f"it is {kind}, and images are qcow2 or raw disks; {how}")
     has_boot_record = header[510:512] == b"\x55\xaa"
     has_gpt = b"EFI PART" in (header[512:520], header[4096:4104])
     if not has_boot_record and not has_gpt:
-        raise PocketError(
-            f"{attempt}: it is not a disk: neither a qcow2 header nor a partition table or boot record was found; "
-            "state the path of a bootable qcow2 or raw disk file"
+        raise _unusable(
+            name,
+            "it is not a disk: neither a qcow2 header nor a partition table or boot record was found; state the path "
+            "of a bootable qcow2 or raw disk file",
         )
+
+
+def _unusable(name: str, why: str) -> PocketError:
+    return PocketError(f"Cannot use {name} as an image: {why}", code="InvalidParameterValue")

@@ -18,7 +18,7 @@ from .._runner import InfoTask, Task
 from .filters import check_filters, matches
 from .keygen import Generated, generate
 from .keys import KEY_FILTERS, KeyPair, PublicKey, check_key_name, key_pair_of
-from .model import check_tags
+from .model import check_tags, within_limit
 from .store import Store
 from .tombstones import timestamp
 
@@ -69,7 +69,7 @@ class Request:
         """Return the tags of a key pair that has `old` ones."""
         if self.tags is None:
             return dict(old)
-        return dict(self.tags) if self.purge_tags else {**old, **self.tags}
+        return within_limit(dict(self.tags) if self.purge_tags else {**old, **self.tags})
 
 
 class KeyTask(Task["KeyPair | None"]):

@@ -41,6 +41,7 @@ __all__ = [
     "mac_address",
     "machine_uuid",
     "network_uuid",
+    "within_limit",
 ]
 
 # EC2's codes, from the reference of InstanceState.
@@ -299,9 +300,7 @@ def check_tags(tags: Mapping[str, Any] | None, parameter: str = "tags") -> dict[
     for key, value in (tags or {}).items():
         if isinstance(value, (dict, list, tuple)):
             raise _bad(f"{parameter}: the value of {str(key)!r} is {value!r}; a tag's value is a text")
-    checked = {str(key): _tag_text(value) for key, value in (tags or {}).items()}
-    if len(checked) > _TAGS:
-        raise _bad(f"{parameter}: {len(checked)} tags are too many; an instance has at most {_TAGS}")
+    checked = within_limit({str(key): _tag_text(value) for key, value in (tags or {}).items()}, parameter)
     for key, value in checked.items():
         if not 1 <= len(key) <= _TAG_KEY_LENGTH:
             raise _bad(
@@ -318,6 +317,14 @@ def check_tags(tags: Mapping[str, Any] | None, parameter: str = "tags") -> dict[
         if _UNPRINTABLE.search(key) or _UNPRINTABLE.search(value):
             raise _bad(f"{parameter}: {key!r}: {value!r} has a control character; use printable characters and spaces")
     return checked
+
+
+def within_limit(tags: dict[str, str], parameter: str = "tags") -> dict[str, str]:
+    """Return `tags`, or raise TagLimitExceeded where there are more than one thing may have."""
+    if len(tags) > _TAGS:
+        message = f"{parameter}: {len(tags)} tags are too many; there may be {_TAGS} with the name; purge some"
+        raise PocketError(message, code="TagLimitExceeded")
+    return tags
 
 
 def check_description(description: str | None) -> None:

@@ -16,7 +16,7 @@ from .filters import check_filters
 from .keys import check_key_name
 from .machine import check_machine
 from .mappings import disks_from
-from .model import MOST_VCPUS, check_instance_id, check_tags
+from .model import MOST_VCPUS, check_instance_id, check_tags, within_limit
 from .request import Drawn, Request, Template
 from .tokens import check_client_token
 from .tombstones import timestamp
@@ -64,7 +64,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
     if params["name"] is not None:
         if not params["name"]:
             raise _bad("name: is empty; give the instances a name, or leave it out")
-        tags = {**tags, **check_tags({"Name": params["name"]}, "name")}
+        tags = within_limit({**tags, **check_tags({"Name": params["name"]}, "name")})
     request = Request(
         state=state,
         drawn=draw(max(count or 0, max_count or 0, exact_count or 0, 1)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
-from .model import Instance, check_tags
+from .model import Instance, check_tags, within_limit
 from .security_groups import (
     ALLOW_ALL,
     Rule,
@@ -120,7 +120,7 @@ def _wanted(groups: Mapping[str, SecurityGroup], request: Request, found: Securi
     egress = _rules(groups, base, base.rules_egress, request.rules_egress, purge, "rules_egress")
     tags = dict(base.tags)
     if request.tags is not None:
-        tags = dict(request.tags) if request.purge_tags else {**tags, **request.tags}
+        tags = within_limit(dict(request.tags) if request.purge_tags else {**tags, **request.tags})
     description = base.description if request.description is None else request.description
     return replace(base, description=description, rules=rules, rules_egress=egress, tags=tags)
 

@@ -52,7 +52,8 @@ class Store:
         self.root = Path(os.fspath(root))
         if not self.root.is_absolute() or ".." in self.root.parts:
             raise PocketError(
-                f"The store {os.fspath(root)!r} is not an absolute path without '..'; state one such as {DEFAULT_ROOT}"
+                f"The store {os.fspath(root)!r} is not an absolute path without '..'; state one such as {DEFAULT_ROOT}",
+                code="InvalidParameterValue",
             )
         self.image_directory = self.root / "images"
         self._instances = self.root / "instances"
@@ -148,7 +149,8 @@ class Store:
         if mode & stat.S_IWOTH:
             raise PocketError(
                 f"store: {self.root} can be written to by anybody (mode {mode:04o}), who could put another file in the "
-                f"place of a disk; state a directory of its own, such as {DEFAULT_ROOT}"
+                f"place of a disk; state a directory of its own, such as {DEFAULT_ROOT}",
+                code="InvalidParameterValue",
             )
 
     # Instances

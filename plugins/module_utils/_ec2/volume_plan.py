@@ -13,7 +13,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .disks import derived_volume_id, device_of, free_device
-from .model import LAUNCHED, Instance, check_instance_id, check_tags
+from .model import LAUNCHED, Instance, check_instance_id, check_tags, within_limit
 from .volumes import Attachment, Snapshot, Volume, check_size, check_snapshot_id, check_volume_id
 
 __all__ = [
@@ -121,13 +121,13 @@ def named_tags(params: Mapping[str, Any]) -> dict[str, str]:
         return tags
     if not params["name"]:
         raise _bad("name: is empty; give a name, or leave it out")
-    return {**tags, **check_tags({"Name": params["name"]}, "name")}
+    return within_limit({**tags, **check_tags({"Name": params["name"]}, "name")})
 
 
 def tags_after(old: Mapping[str, str], request_tags: Mapping[str, str], purge: bool) -> dict[str, str]:
     """Return the tags that `old` becomes."""
     kept = {key: value for key, value in old.items() if not purge or key == "Name"}
-    return {**kept, **request_tags}
+    return within_limit({**kept, **request_tags})
 
 
 # The plan
@@ -285,7 +285,7 @@ def _attachment(
         for name in ("device_name", "delete_on_termination"):
             if getattr(request, name) is not None:
                 raise PocketError(
-                    f"{name}: the volume {volume.label} is attached to nothing; state the instance, too",
+                    f"{name}: the {subject} is attached to nothing; state the instance, too",
                     code="MissingParameter",
                 )
         return volume, []

@@ -178,6 +178,17 @@ def bad_disks(host: Host, disks: Path) -> dict[str, tuple[str, str]]:
     (disks / "torn").write_bytes((disks / "guest.qcow2").read_bytes()[:5000])
     (disks / "short").write_bytes((disks / "guest.qcow2").read_bytes()[:-100_000])
     (disks / "packed").write_bytes(b"\x1f\x8b" + bytes(5000))
+    (disks / "nothing").write_bytes((disks / "guest.qcow2").read_bytes()[:24] + bytes(8) + bytes(1 << 16))
+    version = bytearray((disks / "guest.qcow2").read_bytes())
+    version[7] = 9
+    (disks / "newer").write_bytes(version)
+    qemu_img(
+        host, "convert", "-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", f"{DISKS}/guest.qcow2", f"{DISKS}/split"
+    )
+    encrypted = bytearray((disks / "guest.qcow2").read_bytes())
+    encrypted[35] = 2  # LUKS; qemu-img itself takes its time to make one, and on a busy machine fails
+    (disks / "encrypted").write_bytes(encrypted)
+    (disks / "luks").write_bytes(b"LUKS\xba\xbe\0\1" + bytes(1 << 16))
     os.mkfifo(disks / "pipe")
     return {
         "overlay": ("backing file", "qemu-img convert"),
@@ -191,6 +202,11 @@ def bad_disks(host: Host, disks: Path) -> dict[str, tuple[str, str]]:
         "torn": ("cut off", "again"),
         "short": ("cut off", "again"),
         "packed": ("gzip", "unpack"),
+        "nothing": ("no size", "bootable"),
+        "newer": ("Unsupported qcow2 version 9", "Cannot use"),
+        "split": ("the descriptor of a VMDK disk", "convert"),
+        "luks": ("not a disk", "qcow2 or raw"),
+        "encrypted": ("encrypted", "decrypt"),
         "pipe": ("not a regular file", "path"),
         ".": ("not a regular file", "path"),
         "missing": ("No such file", "path"),
@@ -200,10 +216,14 @@ def bad_disks(host: Host, disks: Path) -> dict[str, tuple[str, str]]:
 
 def test_what_is_no_disk_is_refused_before_the_first_write(store_images: Images, guest_disk: Path) -> None:
     for name, (problem, way_out) in bad_disks(store_images.host, guest_disk.parent).items():
-        message = store_images.refused(path=f"{DISKS}/{name}")["msg"]
+        refused = store_images.refused(path=f"{DISKS}/{name}")
+        message = refused["msg"]
+        assert refused["error_code"] == "InvalidParameterValue"
         assert f"{DISKS}/{name}" in message
         assert problem in message
         assert way_out in message
+    refused = store_images.refused(path="/proc/self/mem")
+    assert "Input/output error" in refused["msg"]
     assert store_images.in_store() == []
 
 

@@ -214,7 +214,9 @@ def test_with_its_checksum_the_source_need_not_exist_any_more(desk: Desk) -> Non
 
 def test_a_wrong_checksum_registers_nothing(desk: Desk) -> None:
     disk = qcow2(desk.place / "disk")
-    assert "checksum:" in desk.refuse(path=str(disk), checksum="sha256:" + "0" * 64)["msg"]
+    refused = desk.refuse(path=str(disk), checksum="sha256:" + "0" * 64)
+    assert "checksum:" in refused["msg"]
+    assert refused["error_code"] == "InvalidParameterValue"
 
 
 def test_a_file_url_is_fetched_and_its_id_foretold(desk: Desk) -> None:
@@ -300,8 +302,9 @@ def test_a_failure_after_a_write_says_so(desk: Desk) -> None:
         ({"path": "/a", "name": "two\nlines"}, "InvalidAMIName.Malformed", "name"),
         ({"path": "/a", "name": "ami-of-mine"}, "InvalidAMIName.Malformed", "ami-"),
         ({"path": "/a", "description": "x" * 256}, "InvalidParameterValue", "256"),
-        ({"path": "/nowhere/disk"}, None, "/nowhere/disk"),
-        ({"path": "/"}, None, "regular file"),
+        ({"path": "/nowhere/disk"}, "InvalidParameterValue", "/nowhere/disk"),
+        ({"path": "/"}, "InvalidParameterValue", "regular file"),
+        ({"path": "/proc/self/mem"}, "InvalidParameterValue", "Input/output error"),
     ],
 )
 def test_bad_input_is_refused_by_name(desk: Desk, stated: dict[str, Any], code: str | None, words: str) -> None:
@@ -320,3 +323,11 @@ def test_a_stated_format_must_be_that_of_the_image(desk: Desk) -> None:
     assert "disk_format" in desk.refuse(path=disk, disk_format="raw")["msg"]
     desk.call(path=disk, disk_format="qcow2")
     assert "disk_format" in desk.refuse(path=disk, disk_format="raw")["msg"]
+    # Of a URL nothing is known but the checksum, which is that of a disk that is here.
+    again = {
+        "name": "other",
+        "url": Path(disk).as_uri(),
+        "checksum": f"sha256:{hashlib.sha256(Path(disk).read_bytes()).hexdigest()}",
+    }
+    assert "the image 'web' is qcow2, not raw" in desk.refuse(**again, disk_format="raw")["msg"]
+    assert desk.call(**again, disk_format="qcow2")["changed"]

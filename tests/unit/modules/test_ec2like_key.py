@@ -127,6 +127,8 @@ def test_tags_change_in_place(desk: Desk) -> None:
     assert desk.again(tags={"team": "db"}, purge_tags=True)["key"]["tags"] == {"team": "db"}
     assert desk.call(purge_tags=True)["changed"] is False  # unstated means untouched
     assert desk.again(tags={}, purge_tags=True)["key"]["tags"] == {}
+    desk.again(tags={str(number): "" for number in range(50)})
+    assert desk.refuse(tags={"more": ""})["error_code"] == "TagLimitExceeded"
 
 
 def test_removing_what_is_not_there_is_no_change(desk: Desk) -> None:

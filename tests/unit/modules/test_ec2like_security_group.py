@@ -156,6 +156,7 @@ def test_what_is_not_stated_stays(desk: Desk) -> None:
     assert desk.again(description="Web servers") == {**first, "description": "Web servers"}
     assert desk.again(tags={"b": "2"})["tags"] == {"a": "1", "b": "2"}
     assert desk.again(tags={"b": "2"}, purge_tags=True)["tags"] == {"b": "2"}
+    assert desk.refuse(tags={str(number): "" for number in range(50)})["error_code"] == "TagLimitExceeded"
     more = desk.again(rules=[{"ports": ["22"], "cidr_ip": ["10.0.0.0/8"]}], purge_rules=False)
     assert [one["from_port"] for one in more["ip_permissions"]] == [22, 80]
     assert more["ip_permissions_egress"] == first["ip_permissions_egress"]

@@ -18,6 +18,7 @@ from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
 
 UNKNOWN = "vol-0123456789abcdef0"
 ABSENT_INSTANCE = "i-0123456789abcdef0"
+EXTERNAL_DATA = 4
 
 
 class Desk(KvmHost):
@@ -171,6 +172,11 @@ def test_tags_are_added_and_purged(desk: Desk) -> None:
     renamed = desk.again(volume_id=made["volume_id"], name="other")
     assert renamed["volume"]["tags"] == {"Name": "other", "a": "3"}
     assert renamed["diff"]["before"] != renamed["diff"]["after"]
+    # As many as EC2 allows, whether they come at once or one after the other.
+    many = {str(number): "" for number in range(48)}
+    desk.again(volume_id=made["volume_id"], tags=many)
+    for more in ({"c": ""}, {**many, "c": ""}):
+        desk.refuse("TagLimitExceeded", "51 tags", volume_id=made["volume_id"], tags=more)
 
 
 def test_whether_it_goes_with_the_instance_can_be_changed(desk: Desk) -> None:
@@ -256,6 +262,8 @@ def test_a_file_that_leads_elsewhere_is_refused(desk: Desk, tmp_path: Path) -> N
     secret.write_text("s")
     qcow2(path, 1 << 30, backing=str(secret))
     desk.refuse("InvalidParameterValue", "backing file", str(secret), name="data", instance=desk.first)
+    qcow2(path, 1 << 30, features=EXTERNAL_DATA)
+    desk.refuse("InvalidParameterValue", "its content is in another file", name="data", instance=desk.first)
     path.unlink()
     os.symlink(secret, path)
     before = desk.snapshot()

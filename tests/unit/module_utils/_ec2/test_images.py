@@ -21,6 +21,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import (
     backing_file,
     create_overlay,
     gib,
+    has_data_file,
     inspect,
     qemu_img,
 )
@@ -95,11 +96,13 @@ def test_without_qemu_img_our_own_look_must_do(tmp_path: Path, qemu: QemuImg, mo
         ({"features": EXTERNAL_DATA}, "refers to another file"),
         ({"features": CORRUPT}, "corrupt"),
         ({"encryption": 2}, "encrypted"),
+        ({"size": 0}, "no size at all"),
     ],
 )
 def test_a_qcow2_disk_must_stand_alone(tmp_path: Path, qemu: QemuImg, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(PocketError, match=words):
+    with pytest.raises(PocketError, match=words) as caught:
         inspect(qcow2(tmp_path / "disk", **options))
+    assert caught.value.code == "InvalidParameterValue"
     assert qemu.calls == []  # QEMU does not get to open what it names
 
 
@@ -150,6 +153,7 @@ def test_what_is_no_disk_is_refused_by_name(tmp_path: Path, content: bytes, word
     with pytest.raises(PocketError, match=words) as caught:
         inspect(disk, label="http://there/disk")
     assert "http://there/disk" in caught.value.message
+    assert caught.value.code == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize(("make", "stated"), [(qcow2, "raw"), (raw, "qcow2")])
@@ -230,6 +234,14 @@ def test_the_backing_file_is_read_from_the_header(tmp_path: Path) -> None:
     assert backing_file(raw(tmp_path / "c")) is None
     (tmp_path / "d").write_bytes(b"QFI\xfb")
     assert backing_file(tmp_path / "d") is None
+
+
+def test_whether_a_disk_keeps_its_content_elsewhere_is_read_from_the_header(tmp_path: Path) -> None:
+    assert has_data_file(qcow2(tmp_path / "a", features=EXTERNAL_DATA))
+    assert not has_data_file(qcow2(tmp_path / "b"))
+    assert not has_data_file(raw(tmp_path / "c"))
+    (tmp_path / "d").write_bytes(b"QFI\xfb")
+    assert not has_data_file(tmp_path / "d")
 
 
 def test_a_copy_keeps_holes_as_holes(tmp_path: Path) -> None:
