@@ -230,13 +230,23 @@ def _is_of_the_other_family(protocol: str, peer: str) -> bool:
     return (":" in peer) != (protocol == "icmpv6")
 
 
+def _is_of_ipv4(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether it is an IPv4 address that is written as one of IPv6, which no packet of either has."""
+    return isinstance(address, ipaddress.IPv6Address) and (
+        address.ipv4_mapped is not None or 0xFFFF < int(address) <= 0xFFFFFFFF
+    )
+
+
 def _peers(stated: Mapping[str, Any], where: str) -> Iterator[str]:
     for option, kind in (("cidr_ip", ipaddress.IPv4Network), ("cidr_ipv6", ipaddress.IPv6Network)):
         for text in stated[option] or ():
             try:
                 if "%" in text:
                     raise ValueError("it names a link")
-                yield str(kind(text))
+                network = kind(text)
+                if _is_of_ipv4(network.network_address):
+                    raise ValueError("it is one of IPv4's, which belongs in cidr_ip")
+                yield str(network)
             except ValueError as error:
                 sample = "10.80.0.0/24" if option == "cidr_ip" else "2001:db8::/64"
                 raise _bad(f"{where}.{option}: {text!r} is no network ({error}); one is written as {sample}") from error
@@ -284,7 +294,7 @@ def _ports(stated: Mapping[str, Any], protocol: str, where: str) -> list[tuple[i
 
 
 def _range(text: str, where: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text.replace(" ", ""))
+    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text.replace(" ", ""))
     if not found:
         raise _bad(f"{where}.ports: {text!r} is neither a port nor a range such as 8000-8099")
     return int(found[1]), int(found[2] or found[1])

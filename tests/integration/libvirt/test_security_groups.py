@@ -242,6 +242,28 @@ def test_filters_that_are_gone_or_edited_are_made_anew(idle: Guarded) -> None:
     assert found["instances"][0]["security_groups"] == [{"group_id": group["group_id"], "group_name": "web"}]
 
 
+def test_rules_at_the_edges_of_what_may_be_come_back_from_libvirt_as_they_were(idle: Guarded) -> None:
+    """What libvirt writes otherwise would be repaired by every run from then on."""
+    anybody: dict[str, Any] = {"cidr_ip": ["0.0.0.0/0"], "cidr_ipv6": ["::/0"]}
+    edges: list[dict[str, Any]] = [
+        {"ports": ["0", "65535", "0-65535"], **anybody},
+        {"proto": "udp", "from_port": 0, "to_port": 0, **anybody},
+        {"proto": "icmp", "from_port": 255, "to_port": 255, "cidr_ip": ["192.0.2.1"]},
+        {"proto": "icmp", "from_port": 0, "cidr_ip": ["0.0.0.0/0"]},
+        {"proto": "icmp", "from_port": 8, "to_port": -1, "group_name": ["edges"]},
+        {"proto": "icmpv6", "from_port": 255, "to_port": 255, "cidr_ipv6": ["2001:db8:0:0:1::/80"]},
+        {"proto": "all", "cidr_ip": ["255.255.255.255/32"], "cidr_ipv6": ["::1", "2001:db8::0001/128", "fe80::/10"]},
+    ]
+    idle.group("edges", rules=edges, rules_egress=edges)
+    (instance_id,) = idle.both(name="a", security_groups=["edges"])["instance_ids"]
+    assert idle.both(name="a", security_groups=["edges"])["changed"] is False
+    for prefix in ("::ffff:192.0.2.1/128", "::192.0.2.1/128"):
+        rule = {"ports": ["80"], "cidr_ipv6": [prefix]}
+        failed = idle.host.refused("ec2like_security_group", store=idle.store, name="edges", rules=[rule])
+        assert "one of IPv4's" in failed["msg"]
+    assert idle.domains("--state-running") == {instance_id}
+
+
 def test_an_interface_gets_its_filter_when_there_is_something_to_filter(idle: Guarded) -> None:
     def chains() -> set[str]:
         """The instances' network devices that rules are about."""
