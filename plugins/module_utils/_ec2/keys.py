@@ -70,7 +70,8 @@ class PublicKey:
         if key_type == "rsa":
             bits = int.from_bytes(parts[2], "big").bit_length()
             if not _RSA_BITS[0] <= bits <= _RSA_BITS[1]:
-                raise _bad_material(f"an RSA key of {bits} bits is out of range, which is {_RSA_BITS[0]} to {_RSA_BITS[1]}")
+                least, most = _RSA_BITS
+                raise _bad_material(f"an RSA key of {bits} bits is out of range, which is {least} to {most}")
         return cls(key_type, blob)
 
     def line(self) -> str:

@@ -181,12 +181,6 @@ def _check_new(current: Current, wanted: Network) -> None:
     live = current.network.live_bridge if current.network and not current.network.bare else ""
     if wanted.bridge in current.interfaces and wanted.bridge != live:
         raise _bad(f"bridge: there is an interface {wanted.bridge!r} on this host already; choose another name")
-    route = current.routes.get(wanted.interface.network) if wanted.interface is not None else None
-    if route not in (None, live):  # libvirt would refuse to start the network; a wider or narrower route it lets be
-        raise _bad(
-            f"cidr: this host has a route to {wanted.interface and wanted.interface.network} over {route!r} already; "
-            "choose another"
-        )
     for parameter, own in (("cidr", wanted.interface), ("ipv6_cidr", wanted.ipv6)):
         for interface in current.interfaces.values() if own is not None else ():
             for address in interface.addresses:
@@ -197,6 +191,12 @@ def _check_new(current: Current, wanted: Network) -> None:
                         f"{parameter}: {own.network} overlaps with {address} of this host's {interface.name!r}; "
                         "choose another"
                     )
+    route = current.routes.get(wanted.interface.network) if wanted.interface is not None else None
+    if route not in (None, live):  # libvirt would refuse to start the network; a wider or narrower route it lets be
+        raise _bad(
+            f"cidr: this host has a route to {wanted.interface and wanted.interface.network} over {route!r} already; "
+            "choose another"
+        )
 
 
 def some(names: Mapping[str, bool] | list[str]) -> str:
