@@ -96,7 +96,7 @@ class Running:
             os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", PYTHONUNBUFFERED="1"
         )
         self.process = subprocess.Popen(
-            [*command, "-v" if run.verbose else "-q"],
+            [*command, *(["-v", "--durations=12"] if run.verbose else ["-q"])],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
