@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,6 +14,7 @@ from typing import Any
 
 from .._errors import PocketError
 from .connection import Connection
+from .disks import disks_of
 from .xml_text import Element, element, parse, text_of
 
 __all__ = ["DeviceCalls"]
@@ -30,7 +32,7 @@ class DeviceCalls(Connection):
         with self._attempt(f"attach the disk to the instance {instance_id}"):
             domain = self._lookup(instance_id)
             flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
-            if domain.isActive():
+            if domain.isActive() and not self._has(domain, xml):
                 flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
             try:
                 domain.attachDeviceFlags(xml, flags)
@@ -42,6 +44,29 @@ class DeviceCalls(Connection):
                     "this again, or detach another volume",
                     code="AttachmentLimitExceeded",
                 ) from error
+
+    def _has(self, domain: Any, xml: str) -> bool:
+        """Whether the machine as it runs has that disk: a daemon that was killed may not have come to define it."""
+        wanted = parse(xml)
+        target, source = wanted.find("target"), wanted.find("source")
+        found = self._disk(domain, "" if target is None else target.get("dev", ""), 0)
+        has = None if found is None else found.find("source")
+        return has is not None and source is not None and has.get("file") == source.get("file")
+
+    def holders(self, path: Path) -> dict[str, str]:
+        """Return the domains, of whomever, that have the file as a disk at present, each with the disk's name."""
+        connection = self._connection
+        found = {}
+        with self._attempt(f"look for users of the disk {path}"):
+            for domain in connection.listAllDomains():
+                try:
+                    xml = domain.XMLDesc(0)
+                except self._libvirt.libvirtError:  # gone meanwhile
+                    continue
+                for disk in disks_of(parse(xml)) if path.name in xml else ():
+                    if os.path.realpath(disk.path) == os.path.realpath(path):
+                        found[domain.name()] = disk.device_name
+        return found
 
     def detach_disk(self, instance_id: str, device_name: str, timeout: float) -> None:
         """Take a disk from the domain; its guest, if it runs, has `timeout` seconds to let it go.

@@ -328,6 +328,11 @@ def _kept(
             f"device_name: the volume {volume.label} is attached as /dev/{attachment.device_name}, not as "
             f"/dev/{request.device_name}; detach it first, with an empty instance"
         )
+    if request.instance and not volume.defined:
+        goes = bool(request.delete_on_termination)
+        after = replace(volume, attachment=replace(attachment, delete_on_termination=goes), defined=True)
+        before = replace(volume, attachment=None)
+        return after, [Operation("attach", subject, before.printable(), after.printable(), after)]
     if request.delete_on_termination in (None, attachment.delete_on_termination):
         return volume, []
     after = replace(volume, attachment=replace(attachment, delete_on_termination=request.delete_on_termination))

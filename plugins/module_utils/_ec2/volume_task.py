@@ -69,13 +69,31 @@ class VolumeTask(Task[Current]):
             instances=instances,
             leftovers=self._volumes.leftovers(),
         )
-        self._check_file(find(self._request, current))
-        return current
+        volume = find(self._request, current)
+        self._check_file(volume)
+        return self._as_it_runs(current, volume)
 
     def _check_file(self, volume: Volume | None) -> None:
-        """Refuse a volume whose file somebody has taken away, or made lead elsewhere."""
-        if volume is not None and self._request.state == "present":
+        """Refuse a volume whose file somebody has taken away, or made lead elsewhere; that can still be detached."""
+        if volume is not None and self._request.state == "present" and self._request.instance != "":
             disk_files.check_file(volume.path, volume.disk_format)
+
+    def _as_it_runs(self, current: Current, volume: Volume | None) -> Current:
+        """Tell of a machine that has the volume though no definition says so: it would lose what it writes to."""
+        concerned = self._request.state == "absent" or self._request.instance is not None
+        if volume is None or volume.attachment or not concerned:
+            return current
+        for name, device in self._hypervisor.holders(volume.path).items():
+            if all(name != instance.instance_id for instance in current.instances):
+                raise PocketError(
+                    f"The volume {volume.label} is a disk of the domain {name}, which is none of this collection's; "
+                    "take it away there first",
+                    code="VolumeInUse",
+                )
+            self._attached[volume.volume_id] = Attachment(name, device)
+            held = replace(volume, attachment=self._attached[volume.volume_id], defined=False)
+            return replace(current, volumes=[held if one is volume else one for one in current.volumes])
+        return current
 
     def plan(self, current: Current) -> Plan:
         self._planned = make_plan(self._request, current)

@@ -54,6 +54,7 @@ class Volume:
     :param snapshot_id: the snapshot that it was made from.
     :param complete: false while it is being made.
     :param intact: whether its file is there.
+    :param defined: false where only the machine as it runs has it, and not the definition that it starts with.
     """
 
     volume_id: str
@@ -66,6 +67,7 @@ class Volume:
     complete: bool = True
     intact: bool = True
     attachment: Attachment | None = None
+    defined: bool = True
 
     @property
     def name(self) -> str | None:

@@ -117,3 +117,42 @@ def test_the_life_of_a_volume_with_a_stopped_machine(idle: Cloud, disk_format: s
     assert storage.call("ec2like_volume", name="data")["volume"]["state"] == "available"
     storage.again("ec2like_volume", name="data", state="absent")
     assert storage.files("volumes") == set()
+
+
+def test_what_only_the_running_machine_has_is_not_deleted_and_can_be_defined_again(idle: Cloud) -> None:
+    """As libvirtd leaves it when it is killed between the two halves of an attachment."""
+    storage = Storage(idle)
+    instance_id, other = idle.run(count=2, tags={"a": "b"})["instance_ids"]
+    volume = storage.volume(name="data", size_gib=1, instance=instance_id)
+    idle.host.virsh("detach-disk", instance_id, "vdf", "--config")
+    assert storage.refused("ec2like_volume", name="data", state="absent")["error_code"] == "VolumeInUse"
+    assert storage.refused("ec2like_volume", name="data", instance=other)["error_code"] == "VolumeInUse"
+    again = storage.volume(name="data", instance=instance_id)
+    assert again["attachments"] == volume["attachments"]
+    assert volume["path"] in idle.host.virsh("domblklist", "--inactive", instance_id)
+    # Somebody else's machine is not asked to let go.
+    idle.run(state="terminated", instance_ids=[instance_id, other])
+    source = f"<disk type='file'><source file='{volume['path']}'/><target dev='sda'/></disk>"
+    theirs = f"<domain type='qemu'><name>theirs</name><memory>9999</memory><os><type>hvm</type></os><devices>{source}</devices></domain>"  # noqa: E501
+    idle.host.path("/run/theirs.xml").write_text(theirs)
+    idle.host.virsh("define", "/run/theirs.xml")
+    assert "is a disk of the domain theirs" in storage.refused("ec2like_volume", name="data", state="absent")["msg"]
+    idle.host.virsh("undefine", "theirs")
+    storage.again("ec2like_volume", name="data", state="absent")
+
+
+def test_a_volume_whose_file_is_gone_is_named_and_can_be_given_up(idle: Cloud) -> None:
+    """Else its instance could neither start nor be freed of it."""
+    storage = Storage(idle)
+    instance_id = idle.run(count=1, tags={"a": "b"})["instance_ids"][0]
+    volume = storage.volume(name="data", size_gib=1, instance=instance_id)
+    idle.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
+    idle.host.path(volume["path"]).unlink()
+    asked = idle.params(image_id=None, state="running", instance_ids=[instance_id])
+    assert volume["path"] in idle.host.module("ec2like_instance", **asked)["msg"]
+    assert storage.refused("ec2like_volume", name="data", size_gib=2)["error_code"] == "IncorrectState"
+    info = idle.host.ok("ec2like_volume_info", store=idle.store, filters={"status": "error"})
+    assert info["volume_ids"] == [volume["volume_id"]]
+    storage.again("ec2like_volume", name="data", instance="")
+    storage.again("ec2like_volume", name="data", state="absent")
+    idle.run(state="running", instance_ids=[instance_id])

@@ -280,6 +280,39 @@ def test_a_file_that_leads_elsewhere_is_refused(desk: Desk, tmp_path: Path) -> N
     assert secret.read_text() == "s"
 
 
+def test_a_volume_whose_file_is_gone_can_be_detached_and_deleted(desk: Desk) -> None:
+    path = Path(desk.again(name="data", size_gib=1, instance=desk.first)["volume"]["path"])
+    path.unlink()
+    desk.refuse("IncorrectState", str(path), name="data", size_gib=2)
+    desk.again(name="data", instance="")
+    assert desk.call(name="data", state="absent")["changed"]
+
+
+def test_what_only_a_running_machine_has_is_in_use_until_it_is_defined_or_detached(desk: Desk) -> None:
+    """As a daemon leaves it that is killed between the two halves of an attachment."""
+    for name in ("defined", "detached"):
+        path = Path(desk.again(name=name, size_gib=1)["volume"]["path"])
+        desk.hypervisor.held[desk.first, "vdf"] = path
+        desk.refuse("VolumeInUse", desk.first, name=name, state="absent")
+        desk.refuse("VolumeInUse", desk.first, name=name, instance=desk.second)
+        desk.refuse("InvalidParameterValue", "/dev/vdf", name=name, instance=desk.first, device_name="vdg")
+        assert desk.call(name=name)["changed"] is False
+        assert path.exists()
+        if name == "defined":
+            attached = desk.again(name=name, instance=desk.first)["volume"]["attachments"][0]
+            assert (attached["instance_id"], attached["device_name"]) == (desk.first, "/dev/vdf")
+        desk.again(name=name, instance="")
+        assert desk.call(name=name, state="absent")["changed"]
+
+
+def test_a_volume_that_is_a_disk_of_somebody_elses_stays(desk: Desk) -> None:
+    path = Path(desk.again(name="data", size_gib=1)["volume"]["path"])
+    desk.hypervisor.held["theirs", "sdb"] = path
+    desk.refuse("VolumeInUse", "the domain theirs, which is none", name="data", state="absent")
+    desk.refuse("VolumeInUse", "the domain theirs, which is none", name="data", instance=desk.first)
+    assert desk.call(name="data")["changed"] is False
+
+
 @pytest.mark.parametrize("identity", [{"name": "data"}, {"device_name": "vdf"}], ids=["named", "nameless"])
 @pytest.mark.parametrize("left", range(5))
 def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, identity: dict[str, str]) -> None:

@@ -120,6 +120,7 @@ class FakeHypervisor(Hypervisor):
         self.filters: dict[str, str] | None = {}  # none: a libvirt that knows no filters
         self.enforced = Enforcement()
         self.pictures: dict[str, bytes] = {}  # id -> what is on its screen
+        self.held: dict[tuple[str, str], Path] = {}  # what machines have that no definition says
 
     def _fail(self, what: str, subject: str) -> None:
         self.guard.write(f"{what} {subject}")
@@ -271,8 +272,12 @@ class FakeHypervisor(Hypervisor):
         child(domain, "devices").append(parse(xml))
         self.domains[instance_id] = text_of(domain)
 
+    def holders(self, path: Path) -> dict[str, str]:
+        return {domain: device for (domain, device), held in self.held.items() if held == path}
+
     def detach_disk(self, instance_id: str, device_name: str, timeout: float) -> None:
         self._fail("detach", instance_id)
+        self.held.pop((instance_id, device_name), None)
         domain = parse(self.domains[instance_id])
         devices = child(domain, "devices")
         for disk in devices.findall(f"disk/target[@dev='{device_name}']/.."):
