@@ -65,6 +65,7 @@ class Abilities:
 
     :param cpu_models: names of processor models, each with whether it can be had here.
     :param huge_mib: free huge pages, in MiB.
+    :param hugetlbfs: whether the file system through which they are had is mounted.
     """
 
     firmware: frozenset[str] = frozenset()
@@ -73,9 +74,10 @@ class Abilities:
     cpu_modes: frozenset[str] = frozenset()
     cpu_models: Mapping[str, bool] = field(default_factory=dict)
     huge_mib: int = 0
+    hugetlbfs: bool = True
 
 
-def abilities_of(xml: str, free_huge_pages: int) -> Abilities:
+def abilities_of(xml: str, free_huge_pages: int, hugetlbfs: bool = True) -> Abilities:
     """Return what libvirt's C(domainCapabilities) tell, with the number of huge pages that are free."""
     root = parse(xml)
     supported = {mode.get("name", "") for mode in root.iterfind("cpu/mode[@supported='yes']")}
@@ -90,6 +92,7 @@ def abilities_of(xml: str, free_huge_pages: int) -> Abilities:
             model.text or "": model.get("usable") != "no" for model in root.iterfind("cpu/mode[@name='custom']/model")
         },
         huge_mib=free_huge_pages * _HUGE_PAGE_KIB // 1024,
+        hugetlbfs=hugetlbfs,
     )
 
 
@@ -158,14 +161,21 @@ def _check_cpu(machine: Machine, abilities: Abilities) -> None:
 
 
 def _check_memory(machine: Machine, abilities: Abilities, memory_mib: int) -> None:
-    if not machine.huge_pages or memory_mib <= abilities.huge_mib:
+    if not machine.huge_pages:
         return
-    pages = -(-memory_mib * 1024 // _HUGE_PAGE_KIB)
-    raise PocketError(
-        f"huge_pages: {abilities.huge_mib} MiB of this host's memory are free in huge pages, and {memory_mib} MiB are "
-        f"needed; reserve {pages} pages more, with sysctl vm.nr_hugepages, or leave huge_pages out",
-        code="InsufficientInstanceCapacity",
-    )
+    if memory_mib > abilities.huge_mib:
+        pages = -(-(memory_mib - abilities.huge_mib) * 1024 // _HUGE_PAGE_KIB)
+        raise PocketError(
+            f"huge_pages: {abilities.huge_mib} MiB of this host's memory are free in huge pages, and {memory_mib} MiB "
+            f"are needed; reserve {pages} pages more, with sysctl vm.nr_hugepages, or leave huge_pages out",
+            code="InsufficientInstanceCapacity",
+        )
+    if not abilities.hugetlbfs:
+        raise PocketError(
+            "huge_pages: no hugetlbfs is mounted on this host, through which QEMU has them; run mount -t hugetlbfs "
+            "hugetlbfs /dev/hugepages and restart libvirtd, or leave huge_pages out",
+            code="Unsupported",
+        )
 
 
 def _unsupported(said: str, packages: str, more: str = "") -> PocketError:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import urlsplit
+
 from .._errors import PocketError
 from .connection import Connection
 from .machine import Abilities, abilities_of
@@ -13,6 +16,7 @@ __all__ = ["MachineCalls"]
 
 _HUGE_PAGE_KIB = 2048
 _WHOLE_HOST = -1
+_MOUNTS = Path("/proc/self/mounts")
 
 
 class MachineCalls(Connection):
@@ -32,7 +36,7 @@ class MachineCalls(Connection):
                 "this lists: qemu-system-x86_64 -machine help",
                 code="InvalidParameterValue",
             ) from error
-        return abilities_of(xml, self._free_huge_pages())
+        return abilities_of(xml, self._free_huge_pages(), self._has_hugetlbfs())
 
     def _free_huge_pages(self) -> int:
         try:
@@ -40,3 +44,13 @@ class MachineCalls(Connection):
         except self._libvirt.libvirtError:  # a kernel without them
             return 0
         return sum(cell.get(_HUGE_PAGE_KIB, 0) for cell in free.values())
+
+    def _has_hugetlbfs(self) -> bool:
+        """Whether huge pages can be mapped; of another host that is not told, and taken for granted."""
+        if urlsplit(self.uri).netloc:
+            return True
+        try:
+            mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return True
+        return any(words[2] == "hugetlbfs" for words in map(str.split, mounts) if len(words) > 2)

@@ -39,6 +39,7 @@ LOCK_TIMEOUT = 900.0
 # And where it may fetch or copy a large disk.
 COPY_TIMEOUT = 3600.0
 
+_PARTS = ("images", "instances", "snapshots", "volumes")
 _PASSAGE = stat.S_IXGRP | stat.S_IXOTH
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{17}")
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
@@ -152,6 +153,13 @@ class Store:
                 f"place of a disk; state a directory of its own, such as {DEFAULT_ROOT}",
                 code="InvalidParameterValue",
             )
+        for name in _PARTS:
+            if os.path.islink(self.root / name):
+                raise PocketError(
+                    f"store: {self.root / name} is a symbolic link, and disks must be in the store itself; mount "
+                    "another file system there, or state the directory that holds all of it",
+                    code="InvalidParameterValue",
+                )
 
     # Instances
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,53 @@ def test_huge_pages_are_had_where_the_host_has_reserved_enough(idle: Cloud) -> N
     failed = idle.refused(name="a", vcpus=1, memory_mib=max(32, 2 * free + 2), huge_pages=True)
     assert f"huge_pages: {2 * free} MiB of this host's memory are free in huge pages" in failed["msg"]
     assert failed["error_code"] == "InsufficientInstanceCapacity"
+
+
+@pytest.fixture
+def huge_pages(host: Host) -> Iterator[Callable[[], int]]:
+    """Pages of 2 MiB for 144 MiB, beside those that the machine has reserved; says how many are free."""
+    setting = Path("/proc/sys/vm/nr_hugepages")
+    before = int(setting.read_text())
+    setting.write_text(str(before + 72))
+    if int(setting.read_text()) < before + 72:
+        setting.write_text(str(before))
+        pytest.skip("this machine has no room for 72 huge pages more")
+
+    def free() -> int:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("HugePages_Free:"))
+
+    yield free
+    host.run(["sh", "-c", "umount /dev/hugepages"], check=False)
+    setting.write_text(str(before))
+    host.stop_libvirtd()  # it looks for them when it starts
+    host.start_libvirt()
+
+
+def test_a_machine_whose_memory_is_in_huge_pages(idle: Cloud, huge_pages: Callable[[], int]) -> None:
+    asked = {"name": "a", "memory_mib": 128, "huge_pages": True}
+    failed = idle.refused(**asked)
+    assert "no hugetlbfs is mounted on this host" in failed["msg"]
+    assert failed["error_code"] == "Unsupported"
+    idle.host.run(["mkdir", "-p", "/dev/hugepages"])
+    idle.host.run(["mount", "-t", "hugetlbfs", "hugetlbfs", "/dev/hugepages"])
+    idle.host.stop_libvirtd()
+    idle.host.start_libvirt()
+    before = huge_pages()
+    (instance,) = idle.both(**asked)["instances"]
+    assert idle.both(**asked)["changed"] is False
+    assert (instance["state"]["name"], instance["machine"]["huge_pages"]) == ("running", True)
+    assert before - huge_pages() == 64
+    left = 2 * huge_pages()
+    failed = idle.refused(**{**asked, "name": "b", "memory_mib": left + 100})
+    assert f"{left} MiB of this host's memory are free in huge pages" in failed["msg"]
+    assert "reserve 50 pages more" in failed["msg"]
+    idle.run(name="a", state="stopped", stop_timeout=0)
+    assert huge_pages() == before
+    assert idle.both(name="a", state="running")["instances"][0]["machine"] == instance["machine"]
+    assert before - huge_pages() == 64
+    idle.both(name="a", state="terminated")
+    assert huge_pages() == before
 
 
 def test_what_a_host_lacks_is_named_with_its_package(idle: Cloud) -> None:

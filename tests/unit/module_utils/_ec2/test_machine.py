@@ -112,6 +112,12 @@ def test_what_the_host_cannot_do_is_refused(abilities: Abilities, stated: Any, s
     assert caught.value.code == code
 
 
+def test_huge_pages_need_their_file_system() -> None:
+    with pytest.raises(PocketError, match=r"no hugetlbfs is mounted .* restart libvirtd") as caught:
+        machine(abilities=replace(FULL, hugetlbfs=False), memory_mib=512, huge_pages=True)
+    assert caught.value.code == "Unsupported"
+
+
 def test_huge_pages_must_do_for_all_new_instances() -> None:
     assert machine(memory_mib=512, huge_pages=True).huge_pages
     with pytest.raises(PocketError, match=r"512 MiB .* and 513 MiB are needed"):

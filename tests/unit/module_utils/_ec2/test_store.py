@@ -151,6 +151,23 @@ def test_nobodys_directory_is_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["images", "instances", "snapshots", "volumes"])
+def test_what_is_in_a_store_is_not_elsewhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "store").mkdir(mode=0o711)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    for root in (tmp_path / "store", tmp_path / "link"):
+        for enter in (Store(root).lock, Store(root).undisturbed):
+            with pytest.raises(PocketError, match=f"store: {root}/{name} is a symbolic link") as caught, enter():
+                pass
+            assert caught.value.code == "InvalidParameterValue"
+    assert [one.name for one in (tmp_path / "store").iterdir()] == [name]
+    (tmp_path / "store" / name).unlink()
+    with Store(tmp_path / "link").lock():  # the whole of it may be
+        pass
+
+
 def hold(root: Path, ready: Any, done: Any) -> None:
     with Store(root).lock():
         ready.set()
