@@ -106,6 +106,18 @@ host:
       returned: always
       type: str
       sample: /var/lib/pocket-cloud
+    orphans:
+      description:
+        - What is left of instances whose domains somebody undefined with C(virsh), each with C(instance_id),
+          C(directory), which has its disk, and C(reservations), each with C(network) and C(address). The module
+          M(pocket.cloud.ec2like_instance) takes away what is left of an id, by
+          O(pocket.cloud.ec2like_instance#module:instance_ids)
+          and O(pocket.cloud.ec2like_instance#module:state=terminated).
+        - None where libvirt does not tell.
+      returned: always
+      type: list
+      elements: dict
+      sample: []
     instance_types:
       description:
         - The instance types that are known here, each with C(vcpus) and C(memory_mib). EC2's, and the operator's own

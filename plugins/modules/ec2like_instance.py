@@ -23,13 +23,16 @@ options:
     description:
       - V(present) launches the instances that are missing and leaves those that exist as they are, running or stopped.
         One that a run which died had stopped for a change is started again.
-      - V(running) (or V(started)) launches as V(present) does, and starts those that are stopped.
+      - V(running) (or V(started)) launches as V(present) does, starts those that are stopped, and resumes those whose
+        machine stands still, by C(virsh suspend) or because their disk's file system was full. One that stands still
+        again at once fails the task, which names the disk.
       - V(stopped) presses the power button and waits for O(stop_timeout); a guest that is still running then is
         powered off. RV(instances[].state_transition_reason) says which. Disk, id and addresses stay.
       - V(restarted) (or V(rebooted)) stops and starts, softly for O(stop_timeout) and then hard; disk, id and addresses
         stay, and an instance that terminates when its guest shuts down is not terminated by it.
       - V(terminated) (or V(absent)) takes the instances away with their disks. Those that are terminated already count
-        as done.
+        as done. Of one whose domain somebody undefined, it takes away what is left, where O(instance_ids) names it;
+        M(pocket.cloud.ec2like_host_info) lists such. Volumes stay then.
     type: str
     choices: [present, running, started, stopped, restarted, rebooted, terminated, absent]
     default: present
@@ -553,7 +556,9 @@ instances:
       type: dict
       sample: {code: 16, name: running}
     state_transition_reason:
-      description: Why it is stopped or terminated, if this collection did it; empty otherwise.
+      description:
+        - Why it is stopped or terminated, if this collection did it or its guest; why its machine stands still, where
+          it is paused; empty otherwise.
       type: str
       sample: User initiated shutdown
     launch_time:

@@ -89,7 +89,9 @@ instances:
       type: dict
       sample: {code: 16, name: running}
     state_transition_reason:
-      description: Why it is stopped or terminated, if this collection did it; empty otherwise.
+      description:
+        - Why it is stopped or terminated, if this collection did it or its guest; why its machine stands still, where
+          it is paused; empty otherwise.
       type: str
       sample: User initiated shutdown
     launch_time:

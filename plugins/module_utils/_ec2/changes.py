@@ -55,8 +55,8 @@ class Change:
 
 def left_as(instance: Instance, request: Request, current: Current) -> Instance:
     """Return `instance` as the request leaves it."""
-    _action, state = _way(instance, request)
-    return replace(_described(instance, request, current), state=state)
+    action, state = _way(instance, request)
+    return replace(_described(instance, request, current), state=state, paused="" if action else instance.paused)
 
 
 def _way(instance: Instance, request: Request) -> tuple[str, str]:
@@ -120,7 +120,7 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
     change = Change(instance, now, request.template.user_data if _reseeds(instance, now) else None)
     offline = change.resized or change.user_data is not None
     action, state = _way(instance, request)
-    after = replace(now, state=state)
+    after = replace(now, state=state, paused="" if action else now.paused)
     drawn = request.drawn.launch_time
     disks = list(disk_changes(instance, request.template.volumes, request.template.root, current.shelf, drawn))
     if request.hibernate and instance.state != "stopped":
@@ -138,6 +138,8 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
     if action and (after.state != now.state or action == "restart"):
         restarted = {"restarted": True} if after.state == now.state else {}
         yield Operation(action, now.instance_id, now.printable(), {**after.printable(), **restarted}, payload=now)
+    elif after.paused != now.paused:
+        yield Operation("resume", now.instance_id, now.printable(), after.printable(), payload=now)
 
 
 def _reseeds(before: Instance, after: Instance) -> bool:
@@ -145,12 +147,12 @@ def _reseeds(before: Instance, after: Instance) -> bool:
 
 
 def _through_a_stop(change: Change, after: Instance) -> Iterator[Operation]:
-    before, subject = change.before, change.instance_id
+    before, subject, after = change.before, change.instance_id, replace(after, paused="")
     shown = {**after.printable(), **({"restarted": True} if after.state == before.state else {})}
     # Said while it is off, so that the run after one that dies in between starts it.
     running = replace(before, state_reason=CHANGING if after.state == "running" else "")
     yield Operation("stop", subject, before.printable(), shown, payload=running)
-    stopped = replace(change, after=replace(change.after, state="stopped"))
+    stopped = replace(change, after=replace(change.after, state="stopped", paused=""))
     yield Operation("rebuild", subject, before.printable(), shown, payload=stopped)
     if after.state == "running":
         yield Operation("start", subject, before.printable(), shown, payload=stopped.after)

@@ -23,6 +23,7 @@ from .acceleration import Verdict, verdict
 from .hypervisor import Hypervisor
 from .model import INSTANCE_TYPES
 from .network_filters import Enforcement
+from .orphans import Orphan, orphans
 from .store import Store
 
 __all__ = ["Host", "HostInfoTask"]
@@ -35,6 +36,7 @@ class Host:
     """What was found; a version is none where the program is not there or does not run.
 
     :param libvirt_reason: why there is no libvirt version; empty where there is one.
+    :param orphans: what is left of instances that have no domain; none where libvirt does not tell.
     """
 
     acceleration: Verdict
@@ -46,6 +48,7 @@ class Host:
     qemu_version: str | None
     instance_types: Mapping[str, Mapping[str, int]]
     enforcement: Enforcement
+    orphans: Mapping[str, Orphan] | None
 
 
 class HostInfoTask(InfoTask[Host]):
@@ -71,7 +74,16 @@ class HostInfoTask(InfoTask[Host]):
             qemu_version=_qemu_version(),
             instance_types={**known, **own_types},
             enforcement=self._hypervisor.enforcement() if version else Enforcement(reason, reason),
+            orphans=self._orphans() if version else None,
         )
+
+    def _orphans(self) -> Mapping[str, Orphan] | None:
+        try:
+            known = {instance.instance_id for instance in self._hypervisor.instances()}
+            networks = self._hypervisor.networks()
+            return orphans(self._store.instance_directories(), networks, known, self._hypervisor.exists)
+        except PocketError:
+            return None
 
     def _libvirt(self) -> tuple[str | None, str]:
         try:
@@ -97,9 +109,14 @@ class HostInfoTask(InfoTask[Host]):
                     "security_groups_reason": state.enforcement.groups,
                 },
                 "store": str(self._store.root),
+                "orphans": _shown(state.orphans),
                 "instance_types": dict(sorted(state.instance_types.items())),
             }
         }
+
+
+def _shown(found: Mapping[str, Orphan] | None) -> list[dict[str, Any]] | None:
+    return None if found is None else [{"instance_id": one, **orphan.printable()} for one, orphan in found.items()]
 
 
 def _memory() -> dict[str, int]:

@@ -39,6 +39,18 @@ __all__ = ["BY_GUEST", "DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
 _RUNNING = (1, 2, 3, 7)
 _PAUSED = 3
 _SHUTTING_DOWN = 4
+# virDomainPausedReason: what stands still until somebody lets it go on. Of the others, libvirt itself sees to that.
+_PAUSES = {
+    0: "Paused",
+    1: "Paused by hand",
+    5: "Paused for an I/O error, as of a full disk",
+    6: "Paused by its watchdog",
+    7: "Paused since it was reverted to a snapshot",
+    13: "Paused by a failed migration",
+    14: "Paused by a call of libvirt's that failed",
+}
+# virDomainDiskErrorCode
+_DISK_ERRORS = {1: "an I/O error", 2: "no space left on its file system"}
 _SHUTOFF = 5
 BY_GUEST = "Instance initiated shutdown"
 
@@ -83,8 +95,9 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         instance = instance_of(xml, _state_name(state))
         if instance is None:
             return None
+        paused = _PAUSES.get(reason, "") if state == _PAUSED else ""
         by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
-        return with_phase(replace(instance, host=self.host_name()), by_guest, hibernated, boot)
+        return with_phase(replace(instance, host=self.host_name(), paused=paused), by_guest, hibernated, boot)
 
     def instance(self, instance_id: str) -> Instance | None:
         """Return the one instance of that id, none where there is none."""
@@ -231,6 +244,20 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             domain = self._domain(instance.instance_id)
             domain.setAutostart(instance.restart_policy != "never")
             self._towards(True, domain, domain.create)
+            if instance.hibernated and domain.state()[0] == _PAUSED:  # as it was when somebody saved it
+                self._towards(True, domain, domain.resume)
+
+    def resume(self, instance: Instance) -> None:
+        """Let a machine go on that stands still."""
+        with self._attempt(f"resume the instance {instance.label}"):
+            domain = self._domain(instance.instance_id)
+            self._towards(True, domain, domain.resume)
+
+    def disk_errors(self, instance_id: str) -> str:
+        """Return for which of its disks the machine stands still, and why; empty where that is for none."""
+        with self._attempt(f"ask for errors of the disks of the instance {instance_id}"):
+            errors = self._domain(instance_id).diskErrors()
+        return ", ".join(f"{name} has {_DISK_ERRORS.get(code, 'an error')}" for name, code in sorted(errors.items()))
 
     def set_start_at_boot(self, instance: Instance) -> None:
         """Have it started at its host's boot, or not, as its policy and its state say."""
@@ -260,7 +287,8 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         with self._attempt(f"hibernate the instance {instance.label}"):
             domain = self._defined(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
-            self._towards(False, domain, domain.managedSave)
+            # One that is paused, too, is to run when it goes on.
+            self._towards(False, domain, lambda: domain.managedSave(self._libvirt.VIR_DOMAIN_SAVE_RUNNING))
 
     def undefine(self, instance_id: str) -> None:
         """Take the domain away, with all that libvirt keeps beside it."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
-from .block_devices import DiskChange, Shelf, missing_disk
+from .block_devices import DiskChange, Shelf
 from .capacity import Capacity
 from .changes import Change
 from .cloud_init import CloudInit
@@ -27,14 +27,16 @@ from .instance_disks import shelf_of
 from .key_task import key_pairs
 from .lifecycle import Failure, Lifecycle
 from .machine import Abilities
-from .model import LAUNCHED, LAUNCHING, Instance
-from .networks import Address
+from .model import LAUNCHED, Instance
+from .networks import Address, Network
+from .orphans import Orphan, orphans
 from .parameters import readiness_of, request_of
 from .plan import plan_instances
 from .protection import unprotected
-from .request import Current, Launch
+from .request import Current
 from .store import Store
 from .tombstones import instances_of
+from .verification import verify_disks, verify_swept, verify_there
 from .waiters import wait_until_ready
 
 __all__ = ["InstanceTask"]
@@ -42,27 +44,12 @@ __all__ = ["InstanceTask"]
 _MAY_LAUNCH = ("present", "running")
 _MAY_START = (*_MAY_LAUNCH, "restarted")
 TOKENS = "client-token"
-# What libvirt must have kept of what was asked.
-_KEPT = (
-    "instance_type",
-    "vcpus",
-    "memory_mib",
-    "tags",
-    "interfaces",
-    "machine",
-    "user_data_sha256",
-    "termination_protection",
-    "shutdown_behavior",
-    "restart_policy",
-    "security_groups",
-    "source_dest_check",
-)
 # What is about no one instance.
 _ASIDE = ("token", "filter", "reserve")
 _STARTS = ("start", "restart", "launch")
 # In this order: what makes room comes first.
-_FIRST = ("remove", "terminate", "token", "filter", "reserve")
-_THEN = ("modify", "stop", "rebuild", "disk", "restart", "start", "launch")
+_FIRST = ("remove", "terminate", "sweep", "token", "filter", "reserve")
+_THEN = ("modify", "stop", "rebuild", "disk", "restart", "resume", "start", "launch")
 
 
 class InstanceTask(Task[Current]):
@@ -108,9 +95,12 @@ class InstanceTask(Task[Current]):
         accel = self._acceleration() if may_launch else "tcg"
         used = {interface.network for instance in instances for interface in instance.interfaces}
         used |= {interface.network for interface in self._request.template.interfaces}
+        token, buried = self._token(), self._store.tombstones()
         current = Current(
             instances=instances,
-            terminated=tuple(instances_of(self._store.tombstones())),
+            terminated=tuple(instances_of(buried)),
+            buried=frozenset(record["instance_id"] for record in buried),
+            orphans=self._orphans(instances, networks, token),
             networks=networks,
             leases=tuple(
                 lease
@@ -127,7 +117,7 @@ class InstanceTask(Task[Current]):
             accel=accel,
             abilities=self._abilities(accel) if may_launch else None,
             capacity=self._capacity(),
-            token=self._token(),
+            token=token,
             shelf=self._shelf(instances),
         )
         if self._answered is None:  # what is launched afterwards answers itself
@@ -139,6 +129,16 @@ class InstanceTask(Task[Current]):
         if template.volumes is None and template.root.size_gib is None:
             return Shelf()
         return shelf_of(self._store, instances, template.root.size_gib is not None)
+
+    def _orphans(
+        self, instances: Sequence[Instance], networks: Sequence[Network], token: Mapping[str, Any] | None
+    ) -> Mapping[str, Orphan]:
+        known = {instance.instance_id for instance in instances}
+        named = {*(self._request.instance_ids or ()), *(token["instance_ids"] if token else ())} - known
+        if not named:
+            return {}
+        found = orphans(self._store.instance_directories(), networks, known, self._hypervisor.exists)
+        return {one: orphan for one, orphan in found.items() if one in named}
 
     def _token(self) -> dict[str, Any] | None:
         token = self._request.template.client_token
@@ -185,6 +185,14 @@ class InstanceTask(Task[Current]):
         launched = [one.payload.instance for one in plan if one.action == "launch"]
         said = unprotected(current) if any(instance.source_dest_check for instance in launched) else ""
         warnings = [said] if said else []
+        if self._request.state == "present":
+            stopped = {_subject(one).instance_id for one in plan if one.action == "stop"}
+            paused = [one for one in current.instances if one.paused and one.instance_id in self._instance_ids]
+            warnings += [
+                f"{one.label} stands still ({one.paused}); state: running lets it go on"
+                for one in paused
+                if one.instance_id not in stopped
+            ]
         if not self._outdated:
             return warnings
         warning = (
@@ -232,6 +240,7 @@ class InstanceTask(Task[Current]):
         acts: dict[str, Callable[[list[Any]], list[Failure]]] = {
             "remove": self._lifecycle.remove,
             "terminate": self._lifecycle.terminate,
+            "sweep": self._lifecycle.sweep,
             "token": self._remember,
             "filter": self._lifecycle.sync_filters,
             "reserve": self._lifecycle.reserve,
@@ -239,6 +248,7 @@ class InstanceTask(Task[Current]):
             "stop": self._lifecycle.hibernate,
             "rebuild": self._lifecycle.rebuild,
             "disk": self._lifecycle.change_disks,
+            "resume": self._lifecycle.resume,
             "start": self._lifecycle.start,
             "launch": self._lifecycle.launch,
         }
@@ -284,14 +294,16 @@ class InstanceTask(Task[Current]):
         reserved = {host.mac_address for network in after.networks for host in network.hosts}
         last = {_subject(one).instance_id: one for one in plan if one.action not in ("disk", *_ASIDE)}
         for operation in last.values():
-            if operation.action in ("remove", "terminate"):
+            if operation.action == "sweep":
+                verify_swept(operation.payload, after)
+            elif operation.action in ("remove", "terminate"):
                 self._verify_gone(operation.payload, there, reserved)
             else:
                 asked = _subject(operation)
-                _verify_there(operation.action, asked, there.get(asked.instance_id))
+                verify_there(operation.action, asked, there.get(asked.instance_id))
         for operation in plan:
             if operation.action in ("disk", "launch"):
-                _verify_disks(operation.payload, there[_subject(operation).instance_id], after.shelf)
+                verify_disks(operation.payload, there[_subject(operation).instance_id], after.shelf)
         verify_filters(after)
 
     def _verify_gone(self, instance: Instance, there: Mapping[str, Instance], reserved: set[str]) -> None:
@@ -318,7 +330,7 @@ class InstanceTask(Task[Current]):
         waited = [
             one
             for one in self._instance_ids
-            if one in there and (one in started or there[one].state != "stopped" or self._request.state != "present")
+            if one in there and (one in started or _goes_on(there[one]) or self._request.state != "present")
         ]
         try:
             ready = wait_until_ready(
@@ -338,8 +350,8 @@ class InstanceTask(Task[Current]):
     def result(self, plan: Plan, state: Current, applied: bool) -> dict[str, Any]:
         there = {instance.instance_id: instance for instance in (*state.terminated, *state.instances)}
         shown = confirmed([there[one] for one in self._instance_ids if one in there], state.leases, self._old_leases)
-        terminated = [op.payload.instance_id for op in plan if op.action == "terminate"]
-        untouched = ("launch", "remove", "terminate", *_ASIDE)
+        terminated = [op.payload.instance_id for op in plan if op.action in ("terminate", "sweep")]
+        untouched = ("launch", "remove", "terminate", "sweep", *_ASIDE)
         touched = [op.payload.instance_id for op in plan if op.action not in untouched]
         launched = [op.payload.instance.instance_id for op in plan if op.action == "launch" and applied]
         return {
@@ -359,38 +371,6 @@ def _subject(operation: Operation) -> Instance:
     return payload.after if isinstance(payload, (Change, DiskChange)) else payload
 
 
-def _verify_disks(asked: Launch | DiskChange, found: Instance, shelf: Shelf) -> None:
-    volumes = asked.volumes if isinstance(asked, Launch) else (asked.volume,) if asked.volume else ()
-    missing = missing_disk(volumes, found) if getattr(asked, "action", "") != "make" else None
-    if missing:
-        raise PocketError(
-            f"volumes: {missing.label} was asked for the instance {found.label}, but libvirt has not attached it",
-            changed=True,
-        )
-    for volume in volumes:
-        there = shelf.volumes.get(volume.volume_id)
-        if there is None or there.size_gib != volume.size_gib:
-            found_size = f"{there.size_gib} GiB" if there else "no such volume"
-            raise PocketError(
-                f"volumes: {volume.size_gib} GiB were asked for {volume.label}, but there is {found_size}", changed=True
-            )
-    size = asked.size_gib if isinstance(asked, DiskChange) and asked.action == "grow root" else None
-    if size is not None and shelf.root_sizes.get(found.instance_id) != size:
-        has = shelf.root_sizes.get(found.instance_id)
-        raise PocketError(f"root_size_gib: {size} was asked for {found.label}, but its disk has {has}", changed=True)
-
-
-def _verify_there(action: str, asked: Instance, found: Instance | None) -> None:
-    if found is None:
-        raise PocketError(f"The instance {asked.label} was changed, but libvirt has it no more", changed=True)
-    if found.phase == LAUNCHING:
-        raise PocketError(f"The instance {asked.label} was launched, but libvirt kept its old metadata", changed=True)
-    if action == "stop" and found.state != "stopped":
-        raise PocketError(f"The instance {asked.label} was stopped, but it is {found.state}", changed=True)
-    for name in _KEPT:
-        if getattr(asked, name) != getattr(found, name):
-            raise PocketError(
-                f"{name}: {getattr(asked, name)!r} was asked for the instance {asked.label}, "
-                f"but libvirt has {getattr(found, name)!r}",
-                changed=True,
-            )
+def _goes_on(instance: Instance) -> bool:
+    """Whether it may get ready by itself."""
+    return instance.state != "stopped" and not instance.paused

@@ -9,13 +9,11 @@ its phase, that a launch or a termination was not finished.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
@@ -24,6 +22,7 @@ from . import seed
 from .block_devices import DiskChange
 from .changes import Change
 from .connection import THREADS, THREADS_THAT_WAIT
+from .directories import make_directory, remove_directory
 from .disks import ROOT_DEVICE, Disk
 from .domain_xml import Files
 from .filter_sync import FilterSync
@@ -33,9 +32,10 @@ from .key_task import authorized_keys
 from .model import LAUNCHED, LAUNCHING, TERMINATING, USER_SHUTDOWN, Instance
 from .network_config import is_needed, network_config
 from .networks import Host
+from .orphans import Orphan
 from .request import Launch
 from .store import Store
-from .tombstones import record_of
+from .tombstones import record_of, timestamp
 
 __all__ = ["Failure", "Lifecycle"]
 
@@ -48,6 +48,8 @@ BOOT_PATIENCE = 30.0
 IDLE_SPAN = 1.0
 # Seconds between two presses of the power button: a guest that is still booting hears none.
 PRESS_INTERVAL = 5.0
+# Seconds in which a machine that was resumed shows whether what stopped it does so again.
+RELAPSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Lifecycle:
         self._hypervisor.define(replace(instance, phase=LAUNCHING), files, launch.template)
         for network, host in Host.of(instance):
             self._hypervisor.reserve(network, host)
-        _make_directory(files.disk.parent)
+        make_directory(files.disk.parent)
         self._disks.make_root(Disk(ROOT_DEVICE, files.disk, root.format), launch.image, root)
         for volume in launch.volumes:
             self._disks.make(volume)
@@ -164,11 +166,25 @@ class Lifecycle:
             self._clear(instance, unfinished=True)
             self._hypervisor.undefine(instance.instance_id)
 
+    def sweep(self, orphans: Sequence[Orphan]) -> list[Failure]:
+        """Take away what is left of instances whose domains somebody undefined."""
+        return self._each(orphans, lambda orphan: orphan.instance_id, self._sweep)
+
+    def _sweep(self, orphan: Orphan) -> None:
+        # First the id, which nothing tells any more once the rest is gone.
+        if orphan.instance_id not in {record["instance_id"] for record in self._store.tombstones()}:
+            now = datetime.now(timezone.utc)
+            self._store.bury({"instance_id": orphan.instance_id, "terminated_at": timestamp(now)}, now)
+        for network, host in orphan.reservations:
+            self._hypervisor.release(network, host)
+        if orphan.directory:
+            remove_directory(orphan.directory)
+
     def _clear(self, instance: Instance, unfinished: bool) -> None:
         for network, host in Host.of(instance):
             self._hypervisor.release(network, host)
         self._disks.take_away(instance, unfinished)
-        _remove_directory(self._store.instance_directory(instance.instance_id))
+        remove_directory(self._store.instance_directory(instance.instance_id))
 
     # Start and stop
 
@@ -179,6 +195,23 @@ class Lifecycle:
     def _start(self, instance: Instance) -> None:
         self._hypervisor.start(instance)
         self._hypervisor.describe(replace(instance, state_reason=""))
+
+    def resume(self, instances: Sequence[Instance]) -> list[Failure]:
+        """Let machines go on that stand still, and see that they do."""
+        return self._each(instances, lambda instance: instance.instance_id, self._resume)
+
+    def _resume(self, instance: Instance) -> None:
+        self._hypervisor.resume(instance)
+        deadline = time.monotonic() + RELAPSE
+        while time.monotonic() < deadline:
+            there = self._hypervisor.instance(instance.instance_id)
+            if there and there.paused:
+                errors = self._hypervisor.disk_errors(instance.instance_id)
+                raise PocketError(
+                    f"The instance {instance.label} was resumed and is paused again: "
+                    f"{errors or there.paused}; mend that, or stop the instance, and run this again"
+                )
+            time.sleep(0.1)
 
     def stop(self, instances: Sequence[Instance], timeout: float, reason: str = USER_SHUTDOWN) -> list[Failure]:
         """Shut the guests down; one that does not follow within `timeout` seconds is powered off.
@@ -353,20 +386,3 @@ class Lifecycle:
     def _leases(self, instance: Instance) -> list[int]:
         leases = self._hypervisor.leases(instance.network)
         return [lease.expires for lease in leases if lease.mac_address == instance.mac_address]
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(exist_ok=True)
-        directory.chmod(0o711)  # QEMU, a user of its own, passes through
-    except OSError as error:
-        raise PocketError(f"Cannot make the instance's directory {directory}: {error.strerror or error}") from error
-
-
-def _remove_directory(directory: Path) -> None:
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise PocketError(f"Cannot remove the instance's directory {directory}: {error.strerror or error}") from error

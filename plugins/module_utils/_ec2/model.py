@@ -98,6 +98,7 @@ class Instance:
     :param phase: LAUNCHING, LAUNCHED or TERMINATING.
     :param state: a key of STATE_CODES.
     :param state_reason: why it is in its state, where there is something to say.
+    :param paused: why its machine stands still though it is running to EC2, until somebody lets it go on.
     :param reason_boot: the boot of its host in which that was noted; none where that is not known.
     :param key_name: the key pair whose public key its guest was given.
     :param client_token: the token of the call that launched it.
@@ -138,6 +139,7 @@ class Instance:
     phase: str = LAUNCHED
     state: str = "stopped"
     state_reason: str = ""
+    paused: str = ""
     reason_boot: str | None = field(default=None, compare=False)
     host: str = ""
     machine: Machine = field(default_factory=Machine)
@@ -194,7 +196,7 @@ class Instance:
 
     def with_state(self, state: str, reason: str = "") -> Instance:
         """Return a copy in the state `state`."""
-        return replace(self, state=state, state_reason=reason)
+        return replace(self, state=state, state_reason=reason, paused="")
 
     def ec2(self) -> dict[str, Any]:
         """Return EC2's description of it, members in snake case."""
@@ -205,7 +207,7 @@ class Instance:
             "vcpus": self.vcpus,
             "memory_mib": self.memory_mib,
             "state": {"code": STATE_CODES[self.state], "name": self.state},
-            "state_transition_reason": self.state_reason,
+            "state_transition_reason": self.state_reason or self.paused,
             "launch_time": self.launch_time,
             "reservation_id": self.reservation_id,
             "ami_launch_index": self.ami_launch_index,
@@ -247,6 +249,7 @@ class Instance:
         further = [interface.network for interface in self.interfaces[1:]]
         return {
             "state": self.state,
+            **({"paused": self.paused} if self.paused else {}),
             "image_id": self.image_id,
             "instance_type": self.instance_type,
             "vcpus": self.vcpus,

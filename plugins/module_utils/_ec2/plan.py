@@ -16,6 +16,7 @@ from .drift import drift, unreserved
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
+from .orphans import Orphan
 from .request import Current, Launch, Request
 from .tokens import record_launch, taken_up
 from .volumes import Volume
@@ -45,6 +46,7 @@ def plan_instances(current: Current, request: Request) -> Planned:
         _check_protection(chosen, request)
         operations += unreserved([instance for instance in live if instance not in chosen], current.networks)
         operations += [_terminate(instance) for instance in chosen]
+        operations += [_sweep(current.orphans[one]) for one in request.instance_ids or () if one in current.orphans]
         return Planned(Plan(tuple(operations)), _wanted_ids(request, chosen))
     surplus = _surplus(chosen, request)
     _check_protection(surplus, request)
@@ -125,12 +127,19 @@ def _chosen(
 
 def _by_id(live: Sequence[Instance], remains: Sequence[Instance], current: Current, request: Request) -> list[Instance]:
     known = {instance.instance_id: instance for instance in live}
-    gone = {instance.instance_id for instance in (*current.terminated, *remains)}
+    gone = {instance.instance_id for instance in (*current.terminated, *remains)} | current.buried
     found = []
     for instance_id in request.instance_ids or ():
         if instance_id in known:
             found.append(known[instance_id])
-        elif instance_id not in gone:
+        elif instance_id in current.orphans and request.state != "terminated":
+            raise PocketError(
+                f"instance_ids: the domain of {instance_id} was undefined, and it cannot be made {request.state}; left "
+                f"of it are {current.orphans[instance_id]}, which state: terminated takes away; nothing was done to "
+                "any of the others",
+                code="IncorrectInstanceState",
+            )
+        elif instance_id not in gone and instance_id not in current.orphans:
             raise PocketError(
                 f"instance_ids: there is no instance {instance_id} on this host; nothing was done to any of the others",
                 code="InvalidInstanceID.NotFound",
@@ -185,6 +194,10 @@ def _clear(instance: Instance) -> Operation:
 
 def _terminate(instance: Instance) -> Operation:
     return Operation("terminate", instance.instance_id, instance.printable(), payload=instance)
+
+
+def _sweep(orphan: Orphan) -> Operation:
+    return Operation("sweep", f"{orphan.instance_id} (undefined)", orphan.printable(), payload=orphan)
 
 
 def _check_starts(operations: Sequence[Operation], staying: Sequence[Instance], current: Current) -> None:

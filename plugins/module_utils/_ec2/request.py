@@ -20,6 +20,7 @@ from .mappings import Mapped, RootDisk
 from .model import Instance
 from .network_filters import Enforcement
 from .networks import Address, Lease, Network
+from .orphans import Orphan
 from .security_groups import SecurityGroup
 from .volumes import Volume
 
@@ -141,6 +142,8 @@ class Current:
 
     :param instances: all of ours on the host, the oldest first, with the remains of runs that died.
     :param terminated: the terminated instances that are still known.
+    :param buried: the ids of these, and of those whose remains alone were taken away.
+    :param orphans: what is left of instances that have no domain, of those that the request names.
     :param answered: addresses that machines which are no instances answer for, and the MAC address of each.
     :param image: the image asked for, or the error that says why there is none, or none where none was asked for.
     :param key_pairs: those of the store, by name; read only where one was stated.
@@ -156,6 +159,8 @@ class Current:
 
     instances: tuple[Instance, ...] = ()
     terminated: tuple[Instance, ...] = ()
+    buried: frozenset[str] = frozenset()
+    orphans: Mapping[str, Orphan] = field(default_factory=dict)
     networks: tuple[Network, ...] = ()
     leases: tuple[Lease, ...] = ()
     answered: Mapping[Address, str] = field(default_factory=dict)

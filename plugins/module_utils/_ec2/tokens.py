@@ -69,7 +69,8 @@ def taken_up(record: Mapping[str, Any], current: Current, request: Request) -> t
             code="IdempotentParameterMismatch",
         )
     live = {instance.instance_id: instance for instance in current.instances if instance.phase == "launched"}
-    gone = {instance.instance_id for instance in current.terminated}
+    # One that somebody undefined is not made again: its disk would be overwritten.
+    gone = {*current.buried, *current.orphans, *(instance.instance_id for instance in current.terminated)}
     gone |= {instance.instance_id for instance in current.instances if instance.phase == "terminating"}
     ids = record["instance_ids"]
     there = [live[one] for one in ids if one in live]

@@ -45,7 +45,8 @@ def instances_of(records: Iterable[Mapping[str, Any]], since: datetime | None = 
     oldest = timestamp(since) if since else ""
     found = []
     for record in records:
-        if record.get("terminated_at", "") >= oldest:
+        # Of one whose domain was undefined, the id is all that is known.
+        if "image_id" in record and record.get("terminated_at", "") >= oldest:
             known = {name: value for name, value in record.items() if name in names}
             known["interfaces"] = recorded_interfaces(record)
             for name in ("security_groups", "group_names"):

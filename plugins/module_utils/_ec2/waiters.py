@@ -65,7 +65,7 @@ def wait_until_ready(
 ) -> list[Instance]:
     """Return the instances once all are ready; raises PocketError with the console of one that did not get there.
 
-    An instance that is stopped or gone cannot get ready, so waiting for it ends at once; so does waiting for
+    An instance that is stopped, paused or gone cannot get ready, so waiting for it ends at once; so does waiting for
     cloud-init where it ended with errors.
     """
     cloud_init = cloud_init or CloudInit(hypervisor, store)
@@ -78,6 +78,7 @@ def wait_until_ready(
             if instance_id not in found or found[instance_id].state in ("stopped", "shutting-down"):
                 state = found[instance_id].state if instance_id in found else "terminated"
                 raise _not_ready(store, instance_id, f"is {state} instead of running, and so did not {readiness.text}")
+        _refuse_paused(hypervisor, store, waiting, readiness)
         for instance in _ready(hypervisor, waiting, readiness, old, cloud_init):
             ready[instance.instance_id] = instance
         if len(ready) == len(set(instance_ids)):
@@ -92,6 +93,13 @@ def wait_until_ready(
             said = f"did not {readiness.text}{at} within {readiness.timeout:g} s{others}"
             raise _not_ready(store, late.label, said, late.instance_id)
         sleep(_INTERVAL)
+
+
+def _refuse_paused(hypervisor: Hypervisor, store: Store, instances: Sequence[Instance], readiness: Readiness) -> None:
+    for paused in (one for one in instances if one.paused):
+        why = hypervisor.disk_errors(paused.instance_id) or "state: running lets it go on"
+        said = f"stands still, and so did not {readiness.text} ({paused.paused}: {why})"
+        raise _not_ready(store, paused.label, said, paused.instance_id)
 
 
 def _ready(

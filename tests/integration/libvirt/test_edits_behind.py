@@ -38,11 +38,54 @@ def test_a_running_one_that_was_undefined_can_be_changed_stopped_and_terminated(
     idle.assert_nothing_left()
 
 
+def test_what_is_left_of_one_that_was_undefined_is_listed_and_taken_away_by_its_id(idle: Cloud) -> None:
+    (one,) = idle.run(name="a", state="running", private_ip_address="10.80.0.9")["instance_ids"]
+    idle.run(name="a", state="stopped", stop_timeout=0)
+    idle.host.virsh("undefine", one)
+    (orphan,) = idle.host.ok("ec2like_host_info", store=idle.store)["host"]["orphans"]
+    assert orphan == {
+        "instance_id": one,
+        "directory": f"{idle.store}/instances/{one}",
+        "reservations": [{"network": "pocket", "address": "10.80.0.9"}],
+    }
+    assert orphan["directory"] in idle.refused(instance_ids=[one], state="running")["msg"]
+    assert idle.both(instance_ids=[one], state="terminated")["terminated_ids"] == [one]
+    idle.assert_nothing_left()
+    assert idle.both(instance_ids=[one], state="terminated")["changed"] is False
+    assert idle.host.ok("ec2like_host_info", store=idle.store)["host"]["orphans"] == []
+
+
 def test_a_paused_one_can_be_stopped(idle: Cloud) -> None:
     (one,) = idle.run(name="a")["instance_ids"]
     idle.host.virsh("suspend", one)
     idle.both(name="a", state="stopped", stop_timeout=1)
     assert idle.domains("--state-shutoff") == {one}
+
+
+def test_a_paused_one_is_told_and_resumed_where_it_is_to_run(idle: Cloud) -> None:
+    (one,) = idle.run(name="a")["instance_ids"]
+    idle.host.virsh("suspend", one)
+    (shown,) = idle.host.ok("ec2like_instance_info", store=idle.store)["instances"]
+    assert (shown["state"]["name"], shown["state_transition_reason"]) == ("running", "Paused by hand")
+    left = idle.both(name="a", wait=True)
+    assert (left["changed"], idle.domains("--state-paused")) == (False, {one})
+    assert "state: running lets it go on" in str(left["warnings"])
+    assert idle.both(name="a", state="running", wait=True)["changed_ids"] == [one]
+    assert idle.domains("--state-running") == {one}
+    assert idle.both(name="a", state="running")["changed"] is False
+    # Hibernated while it is paused, by whomever, it goes on at its start all the same.
+    for hibernate in (
+        lambda: idle.both(name="a", state="stopped", hibernate=True),
+        lambda: virsh_hibernates(idle, one),
+    ):
+        idle.host.virsh("suspend", one)
+        hibernate()
+        idle.both(name="a", state="running")
+        assert idle.domains("--state-running") == {one}
+
+
+def virsh_hibernates(cloud: Cloud, instance_id: str) -> None:
+    cloud.host.virsh("managedsave", instance_id)
 
 
 def test_one_that_lost_its_metadata_stands_in_nobodys_way(idle: Cloud) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host, wait_until
 
 WEB = {"pool": "web"}
 
@@ -74,6 +74,27 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_launch(small: Cloud) -> None:
     whole = small.run(exact_count=8, tags=WEB)
     assert set(failed["instance_ids"]) < set(whole["instance_ids"])
     small.assert_whole(8)
+
+
+def test_a_guest_whose_disk_finds_no_room_stands_still_and_goes_on_when_there_is(
+    host: Host, store: str, guest_image: Path
+) -> None:
+    host.run(["mkdir", "-p", store])
+    room = (2 * guest_image.stat().st_size >> 20) + 8
+    host.run(["mount", "-t", "tmpfs", "-o", f"size={room}m,mode=711", "tmpfs", store])
+    for cloud in clean_cloud(host, store, guest_image):
+        fill = "#!/bin/sh\ndd if=/dev/urandom of=/filled bs=1M count=32\nsync\n"
+        (one,) = cloud.run(name="a", user_data=fill)["instance_ids"]
+        wait_until("the guest to stand still", lambda: cloud.domains("--state-paused") == {one}, 60)
+        asked: dict[str, Any] = {"name": "a", "state": "running", "wait": True, "wait_port": 80}
+        assert cloud.run(check=True, **asked)["changed"] is True
+        failed = cloud.host.module("ec2like_instance", **cloud.params(**asked))
+        assert failed["failed"]
+        assert "is paused again: vda has no space left on its file system" in failed["msg"]
+        host.run(["mount", "-o", f"remount,size={room + 64}m", store])
+        assert cloud.both(**asked)["changed_ids"] == [one]
+        assert cloud.both(**asked)["changed"] is False
+    host.run(["umount", store])
 
 
 def test_a_base_image_that_is_damaged_or_missing_is_named_before_anything_is_made(idle: Cloud) -> None:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from pathlib import Path
@@ -13,9 +14,14 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import host
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.acceleration import Verdict
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.host import HostInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance, mac_address
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_filters import Enforcement
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Host, Network
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
+
+GONE = "i-0123456789abcdef0"
+THERE = "i-0123456789abcdef1"
 
 
 class Daemon:
@@ -31,6 +37,16 @@ class Daemon:
 
     def enforcement(self) -> Enforcement:
         return Enforcement(groups="there is no iptables")
+
+    def instances(self) -> list[Instance]:
+        return []
+
+    def networks(self) -> list[Network]:
+        host = Host(mac_address(GONE), ipaddress.IPv4Address("10.80.0.9"), GONE)
+        return [Network("pocket", "pocket0", None, hosts=(host,))]
+
+    def exists(self, instance_id: str) -> bool:
+        return instance_id != GONE
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +96,16 @@ def test_it_tells_what_the_host_has_and_makes_no_store(tmp_path: Path, probed: l
 def test_a_daemon_that_is_down_is_no_failure(tmp_path: Path) -> None:
     found = info(params(tmp_path), Daemon(PocketError("libvirtd isn't running")))
     assert (found["libvirt_version"], found["libvirt_reason"]) == (None, "libvirtd isn't running")
+
+
+def test_what_is_left_of_instances_without_a_domain_is_told(tmp_path: Path) -> None:
+    reserved = {"instance_id": GONE, "directory": None, "reservations": [{"network": "pocket", "address": "10.80.0.9"}]}
+    assert info(params(tmp_path), Daemon("9.0.0"))["orphans"] == [reserved]
+    directory = tmp_path / "store" / "instances" / GONE
+    directory.mkdir(parents=True)
+    (tmp_path / "store" / "instances" / THERE).mkdir()  # of a domain that lost its metadata, say
+    assert info(params(tmp_path), Daemon("9.0.0"))["orphans"] == [{**reserved, "directory": str(directory)}]
+    assert info(params(tmp_path), Daemon(PocketError("libvirtd isn't running")))["orphans"] is None
 
 
 def test_refresh_probes_again(tmp_path: Path, probed: list[bool]) -> None:

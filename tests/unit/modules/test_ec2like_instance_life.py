@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import parameters
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Host
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.parameters import draw
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed
@@ -455,3 +459,101 @@ def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any]
     failed = desk.refuse(**stated)
     assert said in failed["msg"]
     assert failed["error_code"] == code
+
+
+def test_a_machine_that_stands_still_is_resumed_where_it_is_to_run(desk: Desk) -> None:
+    (one,) = desk.call(name="a", count=1)["instance_ids"]
+    desk.hypervisor.paused[one] = "Paused by hand"
+    named: dict[str, Any] = {"name": "a", "wait": True, "wait_for": "ip"}
+    assert desk.again(**named)["instances"][0]["state_transition_reason"] == "Paused by hand"  # and waits for nothing
+    resumed = desk.again(**named, state="running")
+    assert (resumed["changed_ids"], resumed["instances"][0]["state_transition_reason"]) == ([one], "")
+    assert "paused: Paused by hand" in resumed["diff"]["before"]
+    assert "paused" not in resumed["diff"]["after"]
+    assert desk.guard.writes[-1] == f"resume {one}"
+
+
+def test_one_that_stands_still_again_is_told_with_its_disk(desk: Desk) -> None:
+    (one,) = desk.call(name="a", count=1)["instance_ids"]
+    desk.hypervisor.paused[one] = "Paused for an I/O error, as of a full disk"
+    desk.hypervisor.full[one] = "vda has no space left on its file system"
+    failed = refusal(desk.task, {**PARAMS, "name": "a", "state": "running"})
+    assert failed["changed"] is True
+    assert "is paused again: vda has no space left" in failed["msg"]
+    assert failed["failures"][0]["action"] == "resume"
+
+
+def test_a_wait_for_one_that_comes_to_stand_still_ends_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = desk.hypervisor.start
+
+    def fill(instance: Instance) -> None:
+        start(instance)
+        desk.hypervisor.paused[instance.instance_id] = "Paused for an I/O error, as of a full disk"
+        desk.hypervisor.full[instance.instance_id] = "vda has no space left on its file system"
+
+    monkeypatch.setattr(desk.hypervisor, "start", fill)
+    begun = time.monotonic()
+    failed = refusal(desk.task, {**PARAMS, "name": "b", "wait": True, "wait_timeout": 300})
+    assert time.monotonic() - begun < 100
+    assert "stands still, and so did not run" in failed["msg"]
+    assert "vda has no space left on its file system" in failed["msg"]
+    assert len(failed["instance_ids"]) == 1
+
+
+# What is left of those whose domains somebody undefined
+
+
+def undefined(desk: Desk, **stated: Any) -> str:
+    """Launch one and take its domain away behind the module's back."""
+    (one,) = desk.call(count=1, **stated)["instance_ids"]
+    del desk.hypervisor.domains[one]
+    desk.hypervisor.running.discard(one)
+    return str(one)
+
+
+def test_what_is_left_without_a_domain_goes_only_where_its_id_is_named(desk: Desk) -> None:
+    empty = desk.snapshot()
+    one = undefined(desk, tags=WEB)
+    for stated in ({"exact_count": 0, "tags": WEB}, {"state": "terminated", "tags": WEB}):
+        desk.call(**stated)
+    directory = desk.store.instance_directory(one)
+    assert directory.exists()
+    for state in ("present", "running", "stopped", "restarted"):
+        failed = desk.refuse(instance_ids=[one], state=state)
+        assert failed["error_code"] == "IncorrectInstanceState"
+        assert f"left of it are {directory} and the reservation of 10.80.0.2 in pocket" in failed["msg"]
+    swept = desk.again(instance_ids=[one], state="terminated")
+    assert swept["terminated_ids"] == [one]
+    assert str(directory) in swept["diff"]["before"]
+    assert desk.snapshot() == empty
+    assert desk.refuse(instance_ids=[one], state="stopped")["error_code"] == "IncorrectInstanceState"
+
+
+def test_a_reservation_by_somebody_else_is_no_remains(desk: Desk) -> None:
+    other = "i-0123456789abcdef0"
+    host = Host("52:54:00:00:00:01", ipaddress.IPv4Address("10.80.0.9"), other)
+    desk.hypervisor.nets["pocket"] = replace(desk.hypervisor.nets["pocket"], hosts=(host,))
+    assert desk.refuse(instance_ids=[other], state="terminated")["error_code"] == "InvalidInstanceID.NotFound"
+
+
+def test_killed_anywhere_what_is_left_without_a_domain_is_taken_away_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        with monkeypatch.context() as patches:
+            desk = Desk(tmp_path / str(number), patches)
+            empty = desk.snapshot()
+            asked: dict[str, Any] = {"instance_ids": [undefined(desk)], "state": "terminated"}
+            finished = not kill_after(desk, number, **asked)
+            desk.again(**asked)
+            assert desk.snapshot() == empty
+            if finished:
+                assert number > 2
+                return
+
+
+def test_a_token_does_not_overwrite_the_disk_of_one_that_was_undefined(desk: Desk) -> None:
+    one = undefined(desk, client_token="once")
+    (desk.store.instance_directory(one) / "disk.qcow2").write_text("precious")
+    assert desk.refuse(count=1, client_token="once")["error_code"] == "IdempotentInstanceTerminated"
+    assert (desk.store.instance_directory(one) / "disk.qcow2").read_text() == "precious"

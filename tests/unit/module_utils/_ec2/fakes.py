@@ -98,6 +98,8 @@ class FakeHypervisor(Hypervisor):
         self.running: set[str] = set()
         self.by_guest: set[str] = set()  # whose guest shut itself down
         self.hibernated: set[str] = set()
+        self.paused: dict[str, str] = {}  # id -> why its machine stands still
+        self.full: dict[str, str] = {}  # id -> what makes it stand still again when it is resumed
         self.at_boot: set[str] = set()
         self.boots = 1
         self.size = HostSize(cpus=4, memory_mib=1 << 20)
@@ -132,7 +134,8 @@ class FakeHypervisor(Hypervisor):
         for instance_id, xml in self.domains.items():
             instance = instance_of(xml, "running" if instance_id in self.running else "stopped")
             assert instance is not None
-            instance = replace(instance, host=self.host_name())
+            paused = self.paused.get(instance_id, "") if instance_id in self.running else ""
+            instance = replace(instance, host=self.host_name(), paused=paused)
             by_guest, hibernated = instance_id in self.by_guest, instance_id in self.hibernated
             found.append(with_phase(instance, by_guest, hibernated, self.boot()))
         return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
@@ -204,6 +207,14 @@ class FakeHypervisor(Hypervisor):
                 self.given = [one for one in self.given if one.mac_address != host.mac_address]
                 self.given.append(Lease(host.mac_address, host.address, len(self.guard.writes)))
 
+    def resume(self, instance: Instance) -> None:
+        self._fail("resume", instance.instance_id)
+        if instance.instance_id not in self.full:
+            del self.paused[instance.instance_id]
+
+    def disk_errors(self, instance_id: str) -> str:
+        return self.full.get(instance_id, "")
+
     def _at_boot(self, instance: Instance, wanted: bool) -> None:
         (self.at_boot.add if wanted else self.at_boot.discard)(instance.instance_id)
 
@@ -214,6 +225,7 @@ class FakeHypervisor(Hypervisor):
 
     def press_power_button(self, instance: Instance) -> None:
         self._fail("press", instance.instance_id)
+        self.paused.pop(instance.instance_id, None)
         self._at_boot(instance, instance.restart_policy == "always")
         if instance.instance_id not in self.deaf:
             self.shut_itself_down(instance.instance_id)
@@ -224,6 +236,7 @@ class FakeHypervisor(Hypervisor):
 
     def power_off(self, instance: Instance) -> None:
         self._fail("power off", instance.instance_id)
+        self.paused.pop(instance.instance_id, None)
         self._at_boot(instance, instance.restart_policy == "always")
         self.running.discard(instance.instance_id)
 
@@ -526,11 +539,11 @@ class KvmHost:
         monkeypatch.setattr(disk_files, "copy", copy)
         monkeypatch.setattr(images, "create_overlay", overlay)
         monkeypatch.setattr(seed, "build", build)
-        for name in ("_make_directory", "_remove_directory"):
+        for name in ("make_directory", "remove_directory"):
             real = getattr(lifecycle, name)
 
             def counted(directory: Path, name: str = name, real: Any = real) -> None:
-                self.guard.write(f"{name.strip('_')} {directory.name}")
+                self.guard.write(f"{name} {directory.name}")
                 real(directory)
 
             monkeypatch.setattr(lifecycle, name, counted)
