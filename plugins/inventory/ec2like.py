@@ -84,7 +84,8 @@ options:
       - What instances are called, in order of preference. V(tag:KEY), V(instance-id), V(private-ip-address) or
         V(private-dns-name).
       - Each instance gets the first that it has and no other instance has, so that two of the same V(tag:Name) are two
-        hosts. Tags that are no names, such as those with spaces, are passed over. What is left is the id.
+        hosts. Tags that are no names, such as those with spaces, and names that groups have are passed over. What is
+        left is the id.
     type: list
     elements: str
     default: ['tag:Name', instance-id]
@@ -172,6 +173,7 @@ from ansible_collections.pocket.cloud.plugins.plugin_utils._kvm_hosts import Kvm
 
 _PATH = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*", re.ASCII)
 _STATES = ("instance-state-name", "instance-state-code")
+_LONGEST = 86400
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -196,15 +198,27 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         hosts = kvm_hosts(self._plain("hosts"))
         hostnames = check_hostnames(self._plain("hostnames"))
         filters = dict(check_filters(self._plain("filters")))
-        if self.get_option("timeout") <= 0:
-            raise PocketError(f"timeout: {self.get_option('timeout')} is no time; give seconds, more than 0")
+        if not 0 < self.get_option("timeout") <= _LONGEST:
+            raise PocketError(
+                f"timeout: {self.get_option('timeout')} is no time; give seconds, more than 0 and up to {_LONGEST}"
+            )
         if not any(name in filters for name in _STATES):
             filters["instance-state-name"] = ("running",)
         found = self._instances(hosts, filters, key, cache)
         listed = [(host, one) for host in hosts for one in found.get(host.name, [])]
         _check_once(listed)
-        for name, (host, instance) in zip(inventory_names([one for _host, one in listed], hostnames), listed):
-            self._add(name, host, instance)
+        names = inventory_names([one for _host, one in listed], hostnames, self._group_names(hosts))
+        known = {name: self._add(name, *one) for name, one in zip(names, listed)}
+        # Last, for a host of a group's name that is there already would be taken for the group by what came before.
+        for name, variables in known.items():
+            self._add_host_to_keyed_groups(
+                self.get_option("keyed_groups"), variables, name, strict=self.get_option("strict")
+            )
+
+    def _group_names(self, hosts: list[KvmHost]) -> set[str]:
+        """Return the names that groups have, or will have; none may be a host's, which would be taken for the group."""
+        own = [f"kvm_host_{host.name}" for host in hosts] if self.get_option("kvm_host_groups") else []
+        return {*self._inventory().groups, *map(self._sanitize_group_name, [*own, *self.get_option("groups")])}
 
     def _plain(self, option: str) -> Any:
         """Return an option with its templates evaluated."""
@@ -230,7 +244,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.cache[key] = {digests[name]: instances for name, instances in found.items()}
         return found
 
-    def _add(self, name: str, host: KvmHost, instance: Mapping[str, Any]) -> None:
+    def _add(self, name: str, host: KvmHost, instance: Mapping[str, Any]) -> dict[str, Any]:
+        """Add an instance; return what expressions know of it."""
         known = {**instance, "kvm_host": host.name}
         prefix = self.get_option("hostvars_prefix")
         inventory = self._inventory()
@@ -244,7 +259,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             inventory.set_variable(name, key, value)
         if self.get_option("kvm_host_groups"):
             inventory.add_child(inventory.add_group(self._sanitize_group_name(f"kvm_host_{host.name}")), name)
-        self._construct(name, {**known, **variables})
+        evaluated = {**known, **variables}
+        self._construct(name, evaluated)
+        return evaluated
 
     def _inventory(self) -> InventoryData:
         if self.inventory is None:
@@ -267,7 +284,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         strict = self.get_option("strict")
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
-        self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
 def _check_once(listed: list[tuple[KvmHost, dict[str, Any]]]) -> None:

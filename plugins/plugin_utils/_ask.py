@@ -78,6 +78,8 @@ def _answer(host: KvmHost, out: str, said: str, status: int) -> list[dict[str, A
             answer = json.loads(told[len(_carried.MARK) :])
         except ValueError as error:
             raise PocketError(f"Cannot ask {host.label}: its answer broke off: {error}") from error
+        if not isinstance(answer, dict) or not ("error" in answer or isinstance(answer.get("instances"), list)):
+            raise PocketError(f"Cannot ask {host.label}: its answer is none that could be understood")
         if "error" in answer:
             raise PocketError(f"Cannot list the instances of {host.label}: {answer['error']}")
         return answer["instances"]  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
@@ -32,13 +32,17 @@ def check_hostnames(given: Any) -> list[str]:
     return list(given)
 
 
-def inventory_names(instances: Sequence[Mapping[str, Any]], hostnames: Sequence[str]) -> list[str]:
+def inventory_names(
+    instances: Sequence[Mapping[str, Any]], hostnames: Sequence[str], taken: Collection[str] = ()
+) -> list[str]:
     """Return a name for each: of what is preferred, the first that it has and that fits it alone, else its id.
 
     Two instances of one name would be one host to Ansible, and a play would miss the other.
+
+    :param taken: names that are no instance's to have.
     """
     candidates = [
-        [name for name in (_value(instance, one) for one in (*hostnames, "instance-id")) if name]
+        [name for one in hostnames if (name := _value(instance, one)) and name not in taken] + [instance["instance_id"]]
         for instance in instances
     ]
     counted = Counter(name for mine in candidates for name in set(mine))

@@ -117,6 +117,8 @@ def _value(where: str, value: Any, kind: str) -> Any:
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
         words = {"str": "a text", "int": "a whole number", "bool": "true or false"}
         raise PocketError(f"{where} is {value!r}; it is {words[kind]}")
+    if isinstance(value, str) and "\0" in value:
+        raise PocketError(f"{where} is {value!r}; it has a NUL, which no command can be given")
     return _TYPES[kind](value)
 
 

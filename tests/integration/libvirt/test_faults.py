@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterator
@@ -85,7 +86,9 @@ def test_a_guest_whose_disk_finds_no_room_stands_still_and_goes_on_when_there_is
     for cloud in clean_cloud(host, store, guest_image):
         fill = "#!/bin/sh\ndd if=/dev/urandom of=/filled bs=1M count=32\nsync\n"
         (one,) = cloud.run(name="a", user_data=fill)["instance_ids"]
-        wait_until("the guest to stand still", lambda: cloud.domains("--state-paused") == {one}, 60)
+        paused = functools.partial(cloud.domains, "--state-paused")
+        wait_until("the guest to stand still", paused, 60)
+        assert paused() == {one}
         asked: dict[str, Any] = {"name": "a", "state": "running", "wait": True, "wait_port": 80}
         assert cloud.run(check=True, **asked)["changed"] is True
         failed = cloud.host.module("ec2like_instance", **cloud.params(**asked))

@@ -143,6 +143,31 @@ def test_tags_are_data(bench: Bench) -> None:
     assert variables(found, name)["ec2_tags"]["x"] == variables(found, name)["copied"] == evil
 
 
+def test_a_name_that_a_group_has_is_passed_over(bench: Bench) -> None:
+    """Ansible would take the host for the group, and put that and all of its hosts where the host belongs."""
+    names = ("kvm_host_here", "mine", "pool_web")
+    instances = [{**one, "tags": {"Name": name, "pool": "web"}} for one, name in zip(INSTANCES, names)]
+    found, said = bench.run(
+        [bench.host(instances=instances)],
+        kvm_host_groups=True,
+        groups={"mine": "true"},
+        keyed_groups=[{"key": "tags.pool", "prefix": "pool"}],
+    )
+    ids = [one["instance_id"] for one in INSTANCES]
+    expected = [ids[0], ids[1], "pool_web"]
+    assert list(found["_meta"]["hostvars"]) == expected
+    for group in ("kvm_host_here", "mine", "pool_web"):
+        assert sorted(found[group]["hosts"]) == sorted(expected)
+        assert "children" not in found[group]
+    assert "Found both group and host with same name: pool_web" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("answer", ["[]", "{}", "null", '{"instances": {}}'])
+def test_an_answer_that_is_none(bench: Bench, answer: str) -> None:
+    said = bench.refused([bench.host("b", MARK + answer)])
+    assert "Cannot ask the KVM host b (this machine): its answer is none that could be understood" in said
+
+
 def test_several_hosts_of_which_one_is_down(bench: Bench) -> None:
     hosts = [bench.host("a", INSTANCES[:1]), bench.host("b", "Segmentation fault"), bench.host("c", INSTANCES[1:])]
     found, said = bench.run(hosts, unreachable="warn")
@@ -244,6 +269,10 @@ def test_instances_of_a_remote_host_are_reached_through_it(bench: Bench) -> None
         ({"filters": {"colour": "red"}}, "filters: 'colour' is unknown"),
         ({"hostnames": ["name"]}, "hostnames: 'name' is unknown; known are instance-id"),
         ({"timeout": 0}, "timeout: 0"),
+        ({"timeout": "nan"}, "timeout: nan is no time"),
+        ({"timeout": "inf"}, "timeout: inf is no time"),
+        ({"hosts": [{"name": "a", "python": "/usr/bin/python3\0"}]}, "python is '/usr/bin/python3\\x00'; it has a NUL"),
+        ({"hosts": [{"name": "a", "host": "b", "ssh_args": "-o a\0"}]}, "it has a NUL"),
         ({"unreachable": "ignore"}, "fail, warn"),
         ({"hosts": "TWICE"}, "hosts: a and b are the same KVM host, for both have the instance i-00000000000000000"),
     ],
