@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Iterator
@@ -77,27 +76,28 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_launch(small: Cloud) -> None:
     small.assert_whole(8)
 
 
-def test_a_guest_whose_disk_finds_no_room_stands_still_and_goes_on_when_there_is(
-    host: Host, store: str, guest_image: Path
-) -> None:
+@pytest.fixture
+def narrow(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
+    """A store with room for one guest that boots, and for little of what it writes."""
     host.run(["mkdir", "-p", store])
     room = (2 * guest_image.stat().st_size >> 20) + 8
     host.run(["mount", "-t", "tmpfs", "-o", f"size={room}m,mode=711", "tmpfs", store])
-    for cloud in clean_cloud(host, store, guest_image):
-        fill = "#!/bin/sh\ndd if=/dev/urandom of=/filled bs=1M count=32\nsync\n"
-        (one,) = cloud.run(name="a", user_data=fill)["instance_ids"]
-        paused = functools.partial(cloud.domains, "--state-paused")
-        wait_until("the guest to stand still", paused, 60)
-        assert paused() == {one}
-        asked: dict[str, Any] = {"name": "a", "state": "running", "wait": True, "wait_port": 80}
-        assert cloud.run(check=True, **asked)["changed"] is True
-        failed = cloud.host.module("ec2like_instance", **cloud.params(**asked))
-        assert failed["failed"]
-        assert "is paused again: vda has no space left on its file system" in failed["msg"]
-        host.run(["mount", "-o", f"remount,size={room + 64}m", store])
-        assert cloud.both(**asked)["changed_ids"] == [one]
-        assert cloud.both(**asked)["changed"] is False
+    yield from clean_cloud(host, store, guest_image)
     host.run(["umount", store])
+
+
+def test_a_guest_whose_disk_finds_no_room_stands_still_and_goes_on_when_there_is(narrow: Cloud) -> None:
+    fill = "#!/bin/sh\ndd if=/dev/urandom of=/filled bs=1M count=32\nsync\n"
+    (one,) = narrow.run(name="a", user_data=fill)["instance_ids"]
+    wait_until("the guest to stand still", lambda: narrow.domains("--state-paused") == {one}, 60)
+    asked: dict[str, Any] = {"name": "a", "state": "running", "wait": True, "wait_port": 80}
+    assert narrow.run(check=True, **asked)["changed"] is True
+    failed = narrow.host.module("ec2like_instance", **narrow.params(**asked))
+    assert failed["failed"]
+    assert "is paused again: vda has no space left on its file system" in failed["msg"]
+    narrow.host.run(["mount", "-o", "remount,size=256m", narrow.store])
+    assert narrow.both(**asked)["changed_ids"] == [one]
+    assert narrow.both(**asked)["changed"] is False
 
 
 def test_a_base_image_that_is_damaged_or_missing_is_named_before_anything_is_made(idle: Cloud) -> None:
