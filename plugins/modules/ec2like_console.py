@@ -108,10 +108,9 @@ error_code:
   sample: InvalidInstanceID.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.console_task import ConsoleTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -124,7 +123,7 @@ def main() -> None:
         "raw": {"type": "bool", "default": False},
         "screenshot": {"type": "path"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), ConsoleTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), ConsoleTask)
 
 
 if __name__ == "__main__":

@@ -130,17 +130,16 @@ host:
           memory_mib: 512
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.host import HostInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
 def main() -> None:
     """Carry out the module."""
     spec = {**EC2LIKE, "refresh": {"type": "bool", "default": False}}
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), HostInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), HostInfoTask)
 
 
 if __name__ == "__main__":

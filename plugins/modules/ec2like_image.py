@@ -200,10 +200,9 @@ error_code:
   sample: InvalidAMIName.Duplicate
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_capture import image_task
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -222,7 +221,7 @@ def main() -> None:
         "description": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), image_task)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), image_task)
 
 
 if __name__ == "__main__":

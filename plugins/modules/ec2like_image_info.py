@@ -67,10 +67,9 @@ error_code:
   sample: InvalidAMIID.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_STORE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.image_info import ImageInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -81,7 +80,7 @@ def main() -> None:
         "image_ids": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), ImageInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), ImageInfoTask)
 
 
 if __name__ == "__main__":

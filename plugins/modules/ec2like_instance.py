@@ -673,16 +673,15 @@ error_code:
   sample: InvalidInstanceID.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.instance_task import InstanceTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
 def main() -> None:
     """Carry out the module."""
-    module = AnsibleModule(
+    module = Ec2likeModule(
         argument_spec=EC2LIKE_INSTANCE,
         mutually_exclusive=[
             ("count", "exact_count", "instance_ids", "max_count"),

@@ -185,10 +185,9 @@ error_code:
   sample: InvalidInstanceID.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.info_task import InstanceInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -199,7 +198,7 @@ def main() -> None:
         "instance_ids": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), InstanceInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), InstanceInfoTask)
 
 
 if __name__ == "__main__":

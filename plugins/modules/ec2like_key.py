@@ -147,10 +147,9 @@ error_code:
   sample: InvalidKeyPair.Duplicate
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_STORE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.key_task import KeyTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -167,7 +166,7 @@ def main() -> None:
         "purge_tags": {"type": "bool", "default": False},
     }
     exclusive = [("key_material", "key_type")]
-    run(AnsibleModule(argument_spec=spec, mutually_exclusive=exclusive, supports_check_mode=True), KeyTask)
+    run(Ec2likeModule(argument_spec=spec, mutually_exclusive=exclusive, supports_check_mode=True), KeyTask)
 
 
 if __name__ == "__main__":

@@ -90,10 +90,9 @@ error_code:
   sample: InvalidKeyPair.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_STORE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.key_task import KeyInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -105,7 +104,7 @@ def main() -> None:
         "ids": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), KeyInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), KeyInfoTask)
 
 
 if __name__ == "__main__":

@@ -231,10 +231,9 @@ error_code:
   sample: DependencyViolation
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_task import NetworkTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -257,7 +256,7 @@ def main() -> None:
         "autostart": {"type": "bool"},
         "adopt": {"type": "bool", "default": False},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), NetworkTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), NetworkTask)
 
 
 if __name__ == "__main__":

@@ -136,10 +136,9 @@ error_code:
   sample: InvalidSubnetID.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_info_task import NetworkInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -150,7 +149,7 @@ def main() -> None:
         "names": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), NetworkInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), NetworkInfoTask)
 
 
 if __name__ == "__main__":

@@ -197,10 +197,9 @@ error_code:
   sample: InvalidGroup.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.security_group_task import SecurityGroupTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 TEXTS = {"type": "list", "elements": "str"}
@@ -233,7 +232,7 @@ def main() -> None:
         "purge_tags": {"type": "bool", "default": False},
     }
     needed = [("name", "group_id")]
-    run(AnsibleModule(argument_spec=spec, required_one_of=needed, supports_check_mode=True), SecurityGroupTask)
+    run(Ec2likeModule(argument_spec=spec, required_one_of=needed, supports_check_mode=True), SecurityGroupTask)
 
 
 if __name__ == "__main__":

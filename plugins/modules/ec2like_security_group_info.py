@@ -92,10 +92,9 @@ error_code:
   sample: InvalidGroup.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_STORE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.security_group_task import SecurityGroupInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -107,7 +106,7 @@ def main() -> None:
         "group_names": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), SecurityGroupInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), SecurityGroupInfoTask)
 
 
 if __name__ == "__main__":

@@ -168,16 +168,15 @@ error_code:
   sample: InvalidVolume.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE, EC2LIKE_SNAPSHOT
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.snapshot_task import SnapshotTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
 def main() -> None:
     """Carry out the module."""
-    run(AnsibleModule(argument_spec={**EC2LIKE, **EC2LIKE_SNAPSHOT}, supports_check_mode=True), SnapshotTask)
+    run(Ec2likeModule(argument_spec={**EC2LIKE, **EC2LIKE_SNAPSHOT}, supports_check_mode=True), SnapshotTask)
 
 
 if __name__ == "__main__":

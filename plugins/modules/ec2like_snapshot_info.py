@@ -64,10 +64,9 @@ error_code:
   sample: InvalidSnapshot.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_STORE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.storage_info import SnapshotInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -78,7 +77,7 @@ def main() -> None:
         "snapshot_ids": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), SnapshotInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), SnapshotInfoTask)
 
 
 if __name__ == "__main__":

@@ -189,16 +189,15 @@ error_code:
   sample: VolumeInUse
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE, EC2LIKE_VOLUME
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.volume_task import VolumeTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
 def main() -> None:
     """Carry out the module."""
-    run(AnsibleModule(argument_spec={**EC2LIKE, **EC2LIKE_VOLUME}, supports_check_mode=True), VolumeTask)
+    run(Ec2likeModule(argument_spec={**EC2LIKE, **EC2LIKE_VOLUME}, supports_check_mode=True), VolumeTask)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,9 @@ error_code:
   sample: InvalidVolume.NotFound
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.storage_info import VolumeInfoTask
+from ansible_collections.pocket.cloud.plugins.module_utils._module import Ec2likeModule
 from ansible_collections.pocket.cloud.plugins.module_utils._runner import run
 
 
@@ -80,7 +79,7 @@ def main() -> None:
         "volume_ids": {"type": "list", "elements": "str"},
         "filters": {"type": "dict"},
     }
-    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), VolumeInfoTask)
+    run(Ec2likeModule(argument_spec=spec, supports_check_mode=True), VolumeInfoTask)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Probe", "Verdict", "verdict"]
+__all__ = ["Probe", "Verdict", "obstacle", "verdict"]
 
 SPEECH = b"Linux version"
 
@@ -68,6 +68,11 @@ def verdict(refresh: bool = False, probe: Probe | None = None) -> Verdict:
         found = _boot(kernel, probe)
         _remember(probe.cache, found)
     return found
+
+
+def obstacle(probe: Probe | None = None) -> str | None:
+    """Why KVM cannot even be tried; none where it can, whether or not it then works."""
+    return _obstacle(probe or Probe())
 
 
 def _obstacle(probe: Probe) -> str | None:

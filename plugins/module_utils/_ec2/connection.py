@@ -70,7 +70,8 @@ class Connection:
         try:
             return self._libvirt.open(self.uri)
         except self._libvirt.libvirtError as error:
-            raise _unreachable(self.uri, str(error)) from error
+            wrong = (self._libvirt.VIR_ERR_NO_CONNECT, self._libvirt.VIR_ERR_INVALID_ARG)
+            raise _unreachable(self.uri, str(error), error.get_error_code() in wrong) from error
 
     def close(self) -> None:
         """Close the connections, if there are any."""
@@ -107,10 +108,13 @@ class Connection:
         return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
 
 
-def _unreachable(uri: str, said: str) -> PocketError:
+def _unreachable(uri: str, said: str, wrong: bool) -> PocketError:
     start = "start it with: systemctl start libvirtd"
     if "No such file" in said or "Connection refused" in said:
         return PocketError(f"libvirtd isn't running on this host, or not at {uri} ({said}); {start}")
     if "Permission denied" in said or "authenticat" in said or "access denied" in said:
         return PocketError(f"No permission to use libvirt at {uri} ({said}); run with become: true")
+    if wrong or "parse URI" in said:
+        way = f"give one such as {DEFAULT_URI}, or leave it out"
+        return PocketError(f"uri: {uri!r} is none of libvirt's ({said}); {way}", code="InvalidParameterValue")
     return PocketError(f"Cannot connect to libvirt at the uri {uri!r}: {said}")

@@ -115,6 +115,7 @@ class InstanceTask(Task[Current]):
             enforcement=self._hypervisor.enforcement(),
             key_pairs=key_pairs(self._store) if self._request.template.key_name is not None else {},
             accel=accel,
+            no_kvm=self._no_kvm() if may_launch else "",
             abilities=self._abilities(accel) if may_launch else None,
             capacity=self._capacity(),
             token=token,
@@ -166,6 +167,14 @@ class InstanceTask(Task[Current]):
         from .acceleration import verdict
 
         return verdict().accel
+
+    def _no_kvm(self) -> str:
+        """Return why KVM, if it was stated, cannot be had; of another host only its libvirt knows."""
+        if self._accel != "kvm" or self._hypervisor.boot() is None:
+            return ""
+        from .acceleration import obstacle
+
+        return obstacle() or ""
 
     def plan(self, current: Current) -> Plan:
         planned = plan_instances(current, self._request)

@@ -32,8 +32,7 @@ def new_instances(current: Current, request: Request, missing: int) -> list[Laun
     """Return `missing` new instances as `request` describes them; raises PocketError where they cannot be made."""
     template = request.template
     image = _image(current, template)
-    check_root(template.root, image)
-    _check_key(current, template)
+    _check(current, template, image)
     protection = protection_stated(current, template)
     vcpus, memory_mib = size_of(current, template)
     machine = new_machine(template.machine, current.accel, current.abilities, missing * memory_mib)
@@ -90,6 +89,21 @@ def _digest(user_data: str | None) -> str | None:
     if user_data is None:
         return None
     return hashlib.sha256(user_data.encode(errors="surrogateescape")).hexdigest()
+
+
+def _check(current: Current, template: Template, image: Image) -> None:
+    """Refuse what this host cannot give to new instances."""
+    _check_accel(current)
+    check_root(template.root, image)
+    _check_key(current, template)
+
+
+def _check_accel(current: Current) -> None:
+    if current.no_kvm:
+        raise PocketError(
+            f"accel: kvm cannot be had on this host, for {current.no_kvm}; state accel: auto, or tcg to emulate",
+            code="Unsupported",
+        )
 
 
 def _image(current: Current, template: Template) -> Image:

@@ -16,7 +16,7 @@ from .filters import check_filters
 from .keys import check_key_name
 from .machine import check_machine
 from .mappings import disks_from
-from .model import MOST_VCPUS, check_instance_id, check_tags, within_limit
+from .model import MOST_VCPUS, check_instance_id, check_tags, check_text, within_limit
 from .request import Drawn, Request, Template
 from .tokens import check_client_token
 from .tombstones import timestamp
@@ -128,13 +128,15 @@ def _template(params: Mapping[str, Any]) -> Template:
 
 
 def _check_not_empty(params: Mapping[str, Any]) -> None:
-    """Refuse texts that name nothing: what is not to be stated is left out."""
+    """Refuse texts that name nothing, or that can be no name: what is not to be stated is left out."""
     given = {name: params[name] for name in _NAMES}
     for index, one in enumerate(params["network_interfaces"] or ()):
         given.update({f"network_interfaces[{index}].{name}": value for name, value in one.items()})
     for name, value in given.items():
         if value is not None and not value.strip():
             raise _bad(f"{name}: is empty; state one, or leave it out, as default(omit) does")
+    for name, value in {**given, "machine_type": params["machine_type"], "cpu_model": params["cpu_model"]}.items():
+        check_text(value or "", name)
 
 
 def _check_interfaces(params: Mapping[str, Any]) -> None:

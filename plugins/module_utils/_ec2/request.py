@@ -151,6 +151,7 @@ class Current:
     :param filters: the definitions of our network filters, by name; none where libvirt knows no filters.
     :param enforcement: what of them the host can enforce.
     :param accel: C(kvm) or C(tcg): what new instances run on.
+    :param no_kvm: why KVM, which was asked for, cannot be had; empty where it can, or was not asked for.
     :param abilities: what machines of the stated type can have; read only where something is stated about them.
     :param capacity: what the host has room for, none where nothing is to be started.
     :param token: the record of the request's client token, if it was used before.
@@ -171,6 +172,7 @@ class Current:
     filters: Mapping[str, str] | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
     accel: str = "tcg"
+    no_kvm: str = ""
     abilities: Abilities | None = None
     capacity: Capacity | None = None
     token: Mapping[str, Any] | None = None

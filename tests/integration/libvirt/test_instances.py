@@ -164,16 +164,19 @@ def test_two_runs_at_once_make_exactly_three(idle: Cloud) -> None:
         ({"name": "a", "user_data": "x" * 16385}, "16385 bytes", "InvalidParameterValue"),
         ({"name": "a", "network": "none"}, "'none'", "InvalidSubnetID.NotFound"),
         ({"instance_ids": ["i-" + "1" * 17], "state": "stopped"}, "i-1111", "InvalidInstanceID.NotFound"),
-        ({"count": 1, "uri": "qemu+nonsense:///"}, "qemu+nonsense", None),
-        ({"count": 1, "exact_count": 1}, "mutually exclusive", None),
+        ({"count": 1, "uri": "qemu+nonsense:///"}, "qemu+nonsense", "InvalidParameterValue"),
+        ({"count": 1, "accel": "kvm"}, "/dev/kvm", "Unsupported"),
+        ({"count": 1, "uri": "nonsense"}, "nonsense", "InvalidParameterValue"),
+        ({"count": 1, "machine_type": "q35\0"}, "NUL", "InvalidParameterValue"),
+        ({"count": 1, "exact_count": 1}, "mutually exclusive", "InvalidParameterCombination"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    idle: Cloud, stated: dict[str, Any], said: str, code: str | None
+    idle: Cloud, stated: dict[str, Any], said: str, code: str
 ) -> None:
     failed = idle.refused(**stated)
     assert said in failed["msg"]
-    assert failed.get("error_code") == code
+    assert failed["error_code"] == code
     assert "\n" not in failed["msg"]
     idle.assert_nothing_left()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import parameters
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import acceleration, parameters
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Host
@@ -437,9 +437,24 @@ def test_killed_anywhere_in_a_change_the_next_run_converges(
     assert number >= 2 * 6
 
 
+def test_kvm_that_cannot_be_had_is_refused_where_something_would_run_on_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.call(exact_count=1, tags=WEB)
+    monkeypatch.setattr(acceleration, "obstacle", lambda: "there is no /dev/kvm")
+    failed = desk.refuse(exact_count=2, tags=WEB, accel="kvm")
+    assert failed["error_code"] == "Unsupported"
+    assert "accel: kvm cannot be had on this host, for there is no /dev/kvm" in failed["msg"]
+    assert desk.call(exact_count=1, tags=WEB, accel="kvm")["changed"] is False
+    monkeypatch.setattr(acceleration, "obstacle", lambda: None)
+    assert desk.again(exact_count=2, tags=WEB, accel="kvm")["instances"][1]["placement"]["accel"] == "kvm"
+
+
 @pytest.mark.parametrize(
     ("stated", "said", "code"),
     [
+        ({"name": "a", "machine_type": "q35\0"}, "machine_type: 'q35\\x00' has a NUL", "InvalidParameterValue"),
+        ({"name": "a", "image_id": "gu\0est"}, "image_id: 'gu\\x00est' has a NUL", "InvalidParameterValue"),
         ({"min_count": 3, "max_count": 2}, "min_count: 3 is more than the max_count of 2", "InvalidParameterValue"),
         ({"min_count": 0, "max_count": 2}, "min_count: 0", "InvalidParameterValue"),
         ({"min_count": 1, "max_count": 1001}, "max_count: 1001", "InvalidParameterValue"),
