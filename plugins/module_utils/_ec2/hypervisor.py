@@ -49,6 +49,8 @@ _PAUSES = {
     13: "Paused by a failed migration",
     14: "Paused by a call of libvirt's that failed",
 }
+# virDomainPausedReason: its memory is being saved, or its guest has shut down; it is off in a moment.
+_ENDING = (3, 8)
 # virDomainDiskErrorCode
 _DISK_ERRORS = {1: "an I/O error", 2: "no space left on its file system"}
 _SHUTOFF = 5
@@ -92,7 +94,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             if self._missing(error):
                 return None
             raise
-        instance = instance_of(xml, _state_name(state))
+        instance = instance_of(xml, _state_name(state, reason))
         if instance is None:
             return None
         paused = _PAUSES.get(reason, "") if state == _PAUSED else ""
@@ -271,7 +273,8 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         with self._attempt(f"ask the instance {instance.instance_id} to shut down"):
             domain = self._domain(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
-            if domain.state()[0] == _PAUSED:  # by somebody's hand, or for want of room on the disk
+            state, reason = domain.state()
+            if state == _PAUSED and reason not in _ENDING:  # by somebody's hand, or for want of room on the disk
                 self._towards(True, domain, domain.resume)
             self._towards(False, domain, domain.shutdown)
 
@@ -353,7 +356,7 @@ def with_phase(
     return instance
 
 
-def _state_name(state: int) -> str:
-    if state == _SHUTTING_DOWN:
+def _state_name(state: int, reason: int) -> str:
+    if state == _SHUTTING_DOWN or (state == _PAUSED and reason in _ENDING):
         return "stopping"
     return "running" if state in _RUNNING else "stopped"

@@ -50,6 +50,8 @@ IDLE_SPAN = 1.0
 PRESS_INTERVAL = 5.0
 # Seconds in which a machine that was resumed shows whether what stopped it does so again.
 RELAPSE = 0.5
+# Seconds in which a machine whose memory is being saved is off.
+END_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ class Lifecycle:
         return self._boot(instances, self._start)
 
     def _start(self, instance: Instance) -> None:
+        if instance.state == "stopping":  # by a run that died; libvirt finishes what that began
+            self._await_end(instance)
         self._hypervisor.start(instance)
         self._hypervisor.describe(replace(instance, state_reason=""))
 
@@ -231,6 +235,11 @@ class Lifecycle:
             self._hypervisor.power_off(instance)
             reason = f"{reason}; powered off, for the guest did not shut down within {timeout:g} s"
             self._hypervisor.describe(replace(stopping, state_reason=reason))
+
+    def _await_end(self, instance: Instance) -> None:
+        deadline = time.monotonic() + END_PATIENCE
+        while self._hypervisor.is_running(instance.instance_id) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _shut_down(self, instance: Instance, timeout: float) -> bool:
         now = time.monotonic()

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LIKE_INSTANCE
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import disk_files, images, lifecycle, seed
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import acceleration, disk_files, images, lifecycle, seed
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.database import Database, Records
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.disks import Disk
@@ -535,6 +535,7 @@ class KvmHost:
             create(path, disk_format, size or 1)
 
         monkeypatch.setattr(disk_files, "create", create)
+        monkeypatch.setattr(acceleration, "obstacle", lambda: None)
         monkeypatch.setattr(disk_files, "grow", create)
         monkeypatch.setattr(disk_files, "copy", copy)
         monkeypatch.setattr(images, "create_overlay", overlay)

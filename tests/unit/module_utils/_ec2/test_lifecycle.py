@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import lifecycle
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import hypervisor, lifecycle
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lifecycle import Lifecycle
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, KvmHost
@@ -137,3 +137,27 @@ def test_as_many_machines_end_at_a_time_as_may_be_waited_for(host: KvmHost, monk
     monkeypatch.setattr(host.hypervisor, "power_off", once_all_are_here)
     assert Lifecycle(host.hypervisor, host.store).terminate(instances) == []
     assert host.hypervisor.instances() == []
+
+
+def test_one_whose_memory_is_being_saved_starts_when_it_is_off(host: KvmHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    (instance,) = stopped(host, 1, "kvm")
+    looks = iter([True, True, False])
+    monkeypatch.setattr(host.hypervisor, "is_running", lambda _id: next(looks))
+    assert Lifecycle(host.hypervisor, host.store).start([replace(instance, state="stopping")]) == []
+    assert list(looks) == []  # all were asked for, and only then it was started
+    assert host.hypervisor.instances()[0].state == "running"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "name"),
+    [
+        (1, 1, "running"),
+        (3, 1, "running"),
+        (3, 5, "running"),
+        (3, 3, "stopping"),
+        (4, 1, "stopping"),
+        (5, 4, "stopped"),
+    ],
+)
+def test_a_machine_is_to_ec2_what_its_next_moment_is(state: int, reason: int, name: str) -> None:
+    assert hypervisor._state_name(state, reason) == name
