@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation
 from .block_devices import deleted_after, disk_changes
+from .images import Image
 from .launches import size_of
 from .model import CHANGING, USER_SHUTDOWN, Instance, within_limit
 from .protection import protection_stated
 from .request import Current, Request
 
-__all__ = ["Change", "changes", "left_as", "outdated"]
+__all__ = ["Change", "changes", "had_for_life", "left_as", "outdated"]
 
+_OF_INTERFACES = ("network", "private_ip_address", "ipv6_address")
 # State asked for -> what brings an instance there, and the state it then is in.
 _WAYS = {"running": ("start", "running"), "stopped": ("stop", "stopped"), "restarted": ("restart", "running")}
 
@@ -102,6 +105,33 @@ def outdated(instance: Instance, request: Request, current: Current) -> bool:
     """Whether an exact count leaves `instance` with another size or other user data than new ones get."""
     left = left_as(instance, request, current)
     return request.exact_count is not None and replace(left, **_machine(request, current)) != left
+
+
+def had_for_life(instance: Instance, request: Request, current: Current) -> list[str]:
+    """Return the options that state another thing than `instance` was launched with, and has for life."""
+    template = request.template
+    found = []
+    if isinstance(current.image, Image) and current.image.image_id != instance.image_id:
+        found.append("image_id")
+    if template.key_name not in (None, instance.key_name):
+        found.append("key_name")
+    several = template.network_interfaces
+    if several is not None and len(several) != len(instance.interfaces):
+        return [*found, "network_interfaces"]
+    alone = {name: getattr(template, name) for name in _OF_INTERFACES}
+    for index, (stated, has) in enumerate(zip([alone] if several is None else several, instance.interfaces)):
+        parameter = "" if several is None else f"network_interfaces[{index}]."
+        for name in _OF_INTERFACES:
+            if stated.get(name) is not None and not _same(stated[name], getattr(has, name)):
+                found.append(parameter + name)
+    return found
+
+
+def _same(stated: str, has: str | None) -> bool:
+    try:
+        return has is not None and ipaddress.ip_address(stated) == ipaddress.ip_address(has)
+    except ValueError:  # the name of a network
+        return stated == has
 
 
 def _tags_after(instance: Instance, request: Request) -> dict[str, str]:

@@ -23,7 +23,8 @@ _ROUNDS = 8
 def answered(hypervisor: Hypervisor, current: Current, request: Request) -> dict[Address, str]:
     """Return the addresses that others answer for: the host, its neighbours, and whoever has what the plan would give.
 
-    Asked is only where machines of others may be: on a bridge of the host's, behind an uplink, for a stated address.
+    Asked is only where machines of others may be: on a bridge of the host's, behind an uplink, beside domains that are
+    no instances; and for a stated address.
     """
     ours = {
         interface.mac_address
@@ -48,7 +49,9 @@ def answered(hypervisor: Hypervisor, current: Current, request: Request) -> dict
 
 def _planned(current: Current, request: Request) -> set[tuple[str, ipaddress.IPv4Address]]:
     """Return the addresses to ask for, each with its network; none where the request cannot be met."""
-    open_to_others = {network.name for network in current.networks if network.bare or network.uplink}
+    # Where others run machines of their own, any network may have some of them.
+    strangers = current.capacity is not None and current.capacity.host.others_mib > 0
+    open_to_others = {network.name for network in current.networks if network.bare or network.uplink or strangers}
     stated = {one.private_ip_address for one in request.template.interfaces}
     try:
         plan = plan_instances(current, request).plan

@@ -47,6 +47,8 @@ TOKENS = "client-token"
 # What is about no one instance.
 _ASIDE = ("token", "filter", "reserve")
 _STARTS = ("start", "restart", "launch")
+# Of so many a warning tells the ids.
+_NAMED = 10
 # In this order: what makes room comes first.
 _FIRST = ("remove", "terminate", "sweep", "token", "filter", "reserve")
 _THEN = ("modify", "stop", "rebuild", "disk", "restart", "resume", "start", "launch")
@@ -71,6 +73,7 @@ class InstanceTask(Task[Current]):
         self._lifecycle = lifecycle or Lifecycle(self._hypervisor, self._store)
         self._instance_ids: tuple[str, ...] = ()
         self._outdated: tuple[str, ...] = ()
+        self._for_life: Mapping[str, Sequence[str]] = {}
         self._old_leases: dict[str, int] = {}
         self._answered: dict[Address, str] | None = None
         self._cloud_init = CloudInit(self._hypervisor, self._store)
@@ -180,6 +183,7 @@ class InstanceTask(Task[Current]):
         planned = plan_instances(current, self._request)
         self._instance_ids = planned.instance_ids
         self._outdated = planned.outdated
+        self._for_life = planned.for_life
         # A guest that is started here is there when its lease is a newer one than now.
         self._old_leases = {
             lease.mac_address: lease.expires
@@ -202,6 +206,11 @@ class InstanceTask(Task[Current]):
                 for one in paused
                 if one.instance_id not in stopped
             ]
+        warnings += [
+            f"{option}: {_named(labels)} keep what they were launched with, which is another; for what is stated, "
+            "terminate them and launch others"
+            for option, labels in self._for_life.items()
+        ]
         if not self._outdated:
             return warnings
         warning = (
@@ -378,6 +387,10 @@ def _subject(operation: Operation) -> Instance:
     if operation.action == "launch":
         return payload.instance  # type: ignore[no-any-return]
     return payload.after if isinstance(payload, (Change, DiskChange)) else payload
+
+
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
 
 
 def _goes_on(instance: Instance) -> bool:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .block_devices import DiskChange, check_once, shown
-from .changes import changes, left_as, outdated
+from .changes import changes, had_for_life, left_as, outdated
 from .drift import drift, unreserved
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
@@ -29,11 +29,13 @@ class Planned:
     """The plan, and the ids of the instances that the request is about once it is carried out.
 
     :param outdated: those of them that stay other than new ones are, for their number alone was asked for.
+    :param for_life: option -> those of them that were launched with another value of it, which they keep.
     """
 
     plan: Plan
     instance_ids: tuple[str, ...]
     outdated: tuple[str, ...] = ()
+    for_life: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def plan_instances(current: Current, request: Request) -> Planned:
@@ -66,7 +68,15 @@ def plan_instances(current: Current, request: Request) -> Planned:
     check_once(_attached(operations))
     ids = [one.instance_id for one in (*kept, *already)] + [launch.instance.instance_id for launch in launches]
     old = [instance.instance_id for instance in kept if outdated(instance, request, current)]
-    return Planned(Plan(tuple(operations)), tuple(ids), tuple(old))
+    return Planned(Plan(tuple(operations)), tuple(ids), tuple(old), _for_life(kept, current, request))
+
+
+def _for_life(kept: Sequence[Instance], current: Current, request: Request) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for instance in kept:
+        for option in had_for_life(instance, request, current):
+            found.setdefault(option, []).append(instance.label)
+    return found
 
 
 def _launches(

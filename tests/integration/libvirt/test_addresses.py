@@ -187,6 +187,23 @@ def test_an_address_that_a_neighbour_has_is_refused_before_boot(cloud: Cloud, ma
     cloud.both(name="a", state="terminated")
 
 
+def test_an_address_that_a_machine_of_somebody_elses_has_is_not_given(
+    cloud: Cloud, machine: Callable[..., Machine]
+) -> None:
+    stranger = (
+        "<domain type='qemu'><name>printer</name><memory unit='MiB'>32</memory>"
+        "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices/></domain>"
+    )
+    cloud.host.path("/tmp/printer.xml").write_text(stranger)
+    cloud.host.virsh("create", "/tmp/printer.xml")  # and this answers in its place, unheard of before
+    machine("answers", "pocket0").address("10.80.0.2/24")
+    (instance,) = cloud.both(name="a", image_id="idle")["instances"]
+    assert instance["private_ip_address"] == "10.80.0.3"
+    cloud.both(name="a", state="terminated")
+    assert cloud.domains() == {"printer"}
+    cloud.host.virsh("destroy", "printer")
+
+
 def said_by_agent(host: Host, instance_id: str, *command: str) -> str:
     """What a command in the guest prints; its guest agent runs it."""
 

@@ -121,6 +121,10 @@ def test_an_address_that_another_machine_answers_for_is_not_given(desk: Desk) ->
     assert {name for name, _addresses in desk.hypervisor.asked} == {"lan"}
     desk.call(name="c", private_ip_address="10.80.0.77", wait=False)
     assert ("pocket", ["10.80.0.77"]) in desk.hypervisor.asked
+    # Where others run machines beside, one of them may be there.
+    desk.hypervisor.size = replace(desk.hypervisor.size, others_mib=64)
+    desk.hypervisor.link[ipaddress.ip_address("10.80.0.5")] = OTHER
+    assert desk.call(name="d")["instances"][0]["private_ip_address"] == "10.80.0.6"
 
 
 def test_a_neighbour_that_is_one_of_ours_is_no_conflict(desk: Desk) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import acceleration, parameters
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.capacity import HostSize
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import Instance
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import Host
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.parameters import draw
@@ -572,3 +573,29 @@ def test_a_token_does_not_overwrite_the_disk_of_one_that_was_undefined(desk: Des
     (desk.store.instance_directory(one) / "disk.qcow2").write_text("precious")
     assert desk.refuse(count=1, client_token="once")["error_code"] == "IdempotentInstanceTerminated"
     assert (desk.store.instance_directory(one) / "disk.qcow2").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("stated", "option"),
+    [
+        ({"private_ip_address": "10.80.0.77"}, "private_ip_address"),
+        ({"network": "lan"}, "network"),
+        ({"key_name": "other"}, "key_name"),
+        ({"image_id": "later"}, "image_id"),
+        ({"network_interfaces": [{"private_ip_address": "10.80.0.77"}]}, "network_interfaces[0].private_ip_address"),
+        ({"network_interfaces": [{}, {}]}, "network_interfaces"),
+    ],
+)
+def test_what_an_instance_has_for_life_stays_and_that_is_said(desk: Desk, stated: dict[str, Any], option: str) -> None:
+    (one,) = desk.call(name="a", private_ip_address="10.80.0.9")["instance_ids"]
+    path = desk.store.image_path("ami-11111111111111111", "raw")
+    path.write_bytes(b"disk")
+    source = ImageSource("/later.raw", 4, None, "sha256:1")
+    desk.store.register(Image("ami-11111111111111111", "later", path, "raw", 4, 1, "2026-01-01T00:00:00Z", source))
+    for params, warned in (({"name": "a", "private_ip_address": "10.80.0.9"}, []), ({"name": "a", **stated}, [option])):
+        module = Module({**PARAMS, **params}, check_mode=False)
+        with pytest.raises(Exited) as exited:
+            run(module, desk.task)  # type: ignore[arg-type]
+        assert exited.value.results["changed"] is False
+        assert exited.value.results["instance_ids"] == [one]
+        assert [warning.split(": ")[0] for warning in module.warnings] == warned
