@@ -43,7 +43,9 @@ def check_network(current: Current, wanted: Network) -> None:
         _check_users(current, network, wanted)
     if wanted.bare:
         _check_bridge(current, wanted)
-    elif network is None or wanted.bridge != network.bridge or _moved(network, wanted) or network.bare:
+        return
+    _check_forwarding(current, wanted)
+    if network is None or wanted.bridge != network.bridge or _moved(network, wanted) or network.bare:
         _check_new(current, wanted)
 
 
@@ -133,6 +135,21 @@ def _check_users(current: Current, network: Network, wanted: Network) -> None:
             f"bridge, cidr, mode, gateway, dns, ipv6_cidr: the change takes a restart of the network {wanted.name!r}, "
             f"which would cut off {some(running)}; stop them first",
             code="DependencyViolation",
+        )
+
+
+def _check_forwarding(current: Current, wanted: Network) -> None:
+    """Refuse a start that would have the host forward IPv6, and so drop its own routes."""
+    network = current.network
+    if wanted.ipv6 is None or (network is not None and network.active and network.ipv6 is not None):
+        return
+    losing = sorted(name for name, interface in current.interfaces.items() if interface.loses_routes)
+    if losing:
+        raise PocketError(
+            f"ipv6_cidr: {wanted.ipv6.network} has this host forward IPv6, and then {some(losing)} would lose the "
+            "routes that routers announce to it; let it keep them, now and in /etc/sysctl.d, with: "
+            f"sysctl -w net/ipv6/conf/{losing[0]}/accept_ra=2",
+            code="InvalidParameterValue",
         )
 
 

@@ -24,6 +24,7 @@ __all__ = ["HOOKS", "Interface", "Uplinks", "hook_text"]
 
 HOOKS = Path("/etc/libvirt/hooks/network.d")
 _ROUTES = Path("/proc/net/route")
+_RTF_ADDRCONF = 0x40000
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Interface:
     :param addresses: those with which others reach the host, not those that are good on the link alone.
     :param master: the bridge or bond that it is a port of, none when it is free.
     :param kind: what the kernel calls it, such as C(bridge) or C(veth); of others the layer below it, such as C(ether).
+    :param loses_routes: whether it has IPv6 routes that routers announced, which the kernel drops once it forwards.
     """
 
     name: str
     addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...] = ()
     master: str | None = None
     kind: str = field(default="ether")
+    loses_routes: bool = False
 
 
 def hook_text(network: str, uplink: str, bridge: str) -> str:
@@ -54,13 +57,15 @@ exec ip link set dev {uplink} master {bridge} up
 class Uplinks:
     """The interfaces of this host, and libvirt's hooks in the directory `hooks`."""
 
-    def __init__(self, hooks: Path = HOOKS) -> None:
+    def __init__(self, hooks: Path = HOOKS, proc: Path = Path("/proc")) -> None:
         self._hooks = hooks
+        self._proc = proc
 
     def interfaces(self) -> dict[str, Interface]:
         """Return all interfaces by name."""
         found = json.loads(_ip("look at the interfaces of this host", "-json", "-details", "address", "show"))
-        return {item["ifname"]: _interface(item) for item in found if "ifname" in item}
+        losing = _losing_routes(self._proc)
+        return {item["ifname"]: _interface(item, losing) for item in found if "ifname" in item}
 
     def routes(self) -> dict[ipaddress.IPv4Network, str]:
         """Return the host's routes, each with its interface, from where libvirt looks for them, too."""
@@ -106,7 +111,26 @@ class Uplinks:
             raise PocketError(f"Cannot write the hook {path}: {error.strerror or error}") from error
 
 
-def _interface(item: Mapping[str, object]) -> Interface:
+def _losing_routes(proc: Path) -> set[str]:
+    """Return the interfaces for which libvirt starts no network with IPv6; it looks at the same files."""
+    try:
+        routes = (proc / "net/ipv6_route").read_text(encoding="ascii").splitlines()
+    except OSError:  # a kernel without IPv6
+        return set()
+    words = [line.split() for line in routes]
+    announced = {word[9] for word in words if len(word) == 10 and int(word[8], 16) & _RTF_ADDRCONF}
+    usual = _accept_ra(proc, "all")
+    return {name for name in announced if (_accept_ra(proc, name) or usual) == 1}
+
+
+def _accept_ra(proc: Path, interface: str) -> int:
+    try:
+        return int((proc / "sys/net/ipv6/conf" / interface / "accept_ra").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _interface(item: Mapping[str, object], losing: set[str]) -> Interface:
     addresses = []
     listed = item.get("addr_info")
     for entry in listed if isinstance(listed, list) else []:
@@ -116,7 +140,8 @@ def _interface(item: Mapping[str, object]) -> Interface:
     about = item.get("linkinfo")
     kind = about.get("info_kind") if isinstance(about, Mapping) else None
     kind = kind or item.get("link_type")
-    return Interface(str(item["ifname"]), tuple(addresses), str(master) if master else None, str(kind))
+    name = str(item["ifname"])
+    return Interface(name, tuple(addresses), str(master) if master else None, str(kind), name in losing)
 
 
 def _route(words: list[str]) -> tuple[ipaddress.IPv4Network, str]:

@@ -223,6 +223,18 @@ def test_an_ipv6_subnet_is_set_kept_changed_and_taken_back(desk: Desk) -> None:
     assert "ipv6" not in desk.hypervisor.nets["pocket"].xml
 
 
+def test_an_ipv6_subnet_waits_for_a_host_that_would_lose_its_own_routes(desk: Desk) -> None:
+    eth0 = desk.uplinks.found["eth0"]
+    desk.uplinks.found["eth0"] = replace(eth0, loses_routes=True)
+    assert "sysctl -w net/ipv6/conf/eth0/accept_ra=2" in desk.refuse(ipv6_cidr="fd00:80::/64")["msg"]
+    desk.again()
+    assert desk.refuse(ipv6_cidr="fd00:80::/64")["error_code"] == "InvalidParameterValue"
+    desk.uplinks.found["eth0"] = eth0
+    desk.again(ipv6_cidr="fd00:80::/64")
+    desk.uplinks.found["eth0"] = replace(eth0, loses_routes=True)
+    assert desk.call(ipv6_cidr="fd00:80::/64")["changed"] is False
+
+
 def test_dhcp_is_turned_off_and_on(desk: Desk) -> None:
     assert desk.again(dhcp=False)["network"]["dhcp"] is False
     assert desk.writes(dhcp=True) == ["define pocket"]

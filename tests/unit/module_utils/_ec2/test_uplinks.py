@@ -64,6 +64,40 @@ def test_routes_are_read_from_where_libvirt_reads_them(monkeypatch: pytest.Monke
     assert found == {"0.0.0.0/0": "eth0", "192.0.2.0/24": "eth0", "10.0.0.7/32": "tun0"}
 
 
+@pytest.mark.parametrize(
+    ("own", "usual", "flags", "loses"),
+    [
+        (1, 1, 0x450003, True),
+        (2, 1, 0x450003, False),
+        (0, 1, 0x450003, True),
+        (0, 0, 0x450003, False),
+        (1, 1, 0x10003, False),
+    ],
+)
+def test_who_loses_the_routes_that_routers_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: int, usual: int, flags: int, loses: bool
+) -> None:
+    said = subprocess.CompletedProcess([], 0, json.dumps(SHOWN), "")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: said)
+    none, router, metric = "0" * 32, f"fe80{'0' * 27}2", "00000400"
+    routes = f"{none} 00 {none} 00 {router} {metric} 00000001 00000000 {flags:08x}     eth0\n"
+    files = {"net/ipv6_route": routes}
+    files.update(
+        {f"sys/net/ipv6/conf/{name}/accept_ra": f"{value}\n" for name, value in (("eth0", own), ("all", usual))}
+    )
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = Uplinks(proc=tmp_path).interfaces()
+    assert [found[name].loses_routes for name in ("eth0", "eth1", "lo")] == [loses, False, False]
+
+
+def test_a_kernel_without_ipv6_loses_no_routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = subprocess.CompletedProcess([], 0, json.dumps(SHOWN), "")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: said)
+    assert not any(one.loses_routes for one in Uplinks(proc=tmp_path).interfaces().values())
+
+
 def test_what_ip_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     said = subprocess.CompletedProcess([], 2, "", "RTNETLINK answers:\n Operation not permitted\n")
     monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: said)
