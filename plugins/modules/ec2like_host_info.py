@@ -93,6 +93,13 @@ host:
       returned: always
       type: str
       sample: 7.2.22
+    security_model:
+      description:
+        - What keeps the QEMU of each instance to that instance's own files, V(apparmor) or V(selinux). V(none) where
+          there are but the permissions of files, and none where no libvirt answers.
+      returned: always
+      type: str
+      sample: apparmor
     network_filters:
       description:
         - What of network filters the host can enforce. C(spoofing) is whether instances are kept from sending with

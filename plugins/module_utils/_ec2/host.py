@@ -46,6 +46,7 @@ class Host:
     libvirt_version: str | None
     libvirt_reason: str
     qemu_version: str | None
+    security_model: str | None
     instance_types: Mapping[str, Mapping[str, int]]
     enforcement: Enforcement
     orphans: Mapping[str, Orphan] | None
@@ -72,6 +73,7 @@ class HostInfoTask(InfoTask[Host]):
             libvirt_version=version,
             libvirt_reason=reason,
             qemu_version=_qemu_version(),
+            security_model=self._hypervisor.security_model() if version else None,
             instance_types={**known, **own_types},
             enforcement=self._hypervisor.enforcement() if version else Enforcement(reason, reason),
             orphans=self._orphans() if version else None,
@@ -102,6 +104,7 @@ class HostInfoTask(InfoTask[Host]):
                 "libvirt_version": state.libvirt_version,
                 "libvirt_reason": state.libvirt_reason,
                 "qemu_version": state.qemu_version,
+                "security_model": state.security_model,
                 "network_filters": {
                     "spoofing": not state.enforcement.spoofing,
                     "spoofing_reason": state.enforcement.spoofing,

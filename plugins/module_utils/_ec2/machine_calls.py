@@ -38,6 +38,15 @@ class MachineCalls(Connection):
             ) from error
         return abilities_of(xml, self._free_huge_pages(), self._has_hugetlbfs())
 
+    def security_model(self) -> str:
+        """Return what confines machines to their own files: C(apparmor), C(selinux), or C(none)."""
+        connection = self._connection
+        try:
+            model = connection.getSecurityModel()[0]
+        except self._libvirt.libvirtError:  # a driver that has no such thing
+            return "none"
+        return "none" if model == "dac" else str(model)
+
     def _free_huge_pages(self) -> int:
         try:
             free = self._connection.getFreePages([_HUGE_PAGE_KIB], _WHOLE_HOST, 1)

@@ -35,6 +35,9 @@ class Daemon:
             raise self.answer
         return self.answer
 
+    def security_model(self) -> str:
+        return "apparmor"
+
     def enforcement(self) -> Enforcement:
         return Enforcement(groups="there is no iptables")
 
@@ -83,6 +86,7 @@ def test_it_tells_what_the_host_has_and_makes_no_store(tmp_path: Path, probed: l
         "security_groups": False,
         "security_groups_reason": "there is no iptables",
     }
+    assert found["security_model"] == "apparmor"
     assert found["vcpus"] == len(os.sched_getaffinity(0))
     assert found["memory_mib"] > found["memory_available_mib"] > 0
     assert (found["libvirt_version"], found["libvirt_reason"]) == ("9.0.0", "")
@@ -96,6 +100,7 @@ def test_it_tells_what_the_host_has_and_makes_no_store(tmp_path: Path, probed: l
 def test_a_daemon_that_is_down_is_no_failure(tmp_path: Path) -> None:
     found = info(params(tmp_path), Daemon(PocketError("libvirtd isn't running")))
     assert (found["libvirt_version"], found["libvirt_reason"]) == (None, "libvirtd isn't running")
+    assert found["security_model"] is None
 
 
 def test_what_is_left_of_instances_without_a_domain_is_told(tmp_path: Path) -> None:
