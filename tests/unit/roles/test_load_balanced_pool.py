@@ -221,6 +221,14 @@ def test_instances_that_answer_clients_themselves_may_do_so_from_the_services_ad
     assert {one["source_dest_check"] for one in launches} == {False}
 
 
+@pytest.mark.parametrize("stated", [None, ["web", "operators"], []])
+def test_instances_are_in_the_security_groups_that_are_stated(cloud: Cloud, stated: list[str] | None) -> None:
+    pool: dict[str, Any] = {} if stated is None else {"security_groups": stated}
+    cloud.run(count=1, **pool)
+    launches = [one["params"] for one in cloud.calls() if one["module"] == "ec2like_instance"]
+    assert [one.get("security_groups") for one in launches] == [stated] * 2
+
+
 def test_a_service_may_have_every_setting_that_ipvs_service_has() -> None:
     specs = yaml.safe_load((ROOT / "roles/load_balanced_pool/meta/argument_specs.yml").read_text(encoding="utf-8"))
     stated = specs["argument_specs"]["main"]["options"]["load_balanced_pool_service"]["options"]
