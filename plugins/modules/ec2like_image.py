@@ -64,9 +64,15 @@ options:
   no_reboot:
     description:
       - Whether an instance that runs goes on while O(instance_id) is copied. The image then has what was on the disk at
-        the moment when that began, as after a power failure.
+        the moment when that began, as after a power failure, unless O(freeze) is stated.
       - Where it does not, its guest is shut down, and started again when the copy is made. Nothing else is launched or
         changed on the host in that time.
+    type: bool
+    default: false
+  freeze:
+    description:
+      - Whether the agent in the guest writes out and holds its file systems at the moment when the copy begins, so that
+        they are as clean in the image as after a shutdown. For O(no_reboot=true), and guests that run QEMU's agent.
     type: bool
     default: false
   stop_timeout:
@@ -121,6 +127,7 @@ EXAMPLES = r"""
     name: web-server-2
     instance_id: i-0f3a9c2b7d1e45608
     no_reboot: true
+    freeze: true
 
 - name: Remove an image
   pocket.cloud.ec2like_image:
@@ -215,6 +222,7 @@ def main() -> None:
         "url": {"type": "str"},
         "instance_id": {"type": "str"},
         "no_reboot": {"type": "bool", "default": False},
+        "freeze": {"type": "bool", "default": False},
         "stop_timeout": {"type": "int", "default": 60},
         "checksum": {"type": "str"},
         "disk_format": {"type": "str", "choices": ["auto", "qcow2", "raw"], "default": "auto"},

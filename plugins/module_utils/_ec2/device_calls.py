@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,8 @@ class DeviceCalls(Connection):
 
     @contextmanager
     def _frozen(self, domain: Any) -> Iterator[None]:
+        with suppress(self._libvirt.libvirtError):  # where there is no agent, freezing tells
+            domain.fsThaw()  # what a run that was killed just then has left frozen
         domain.fsFreeze()
         try:
             yield

@@ -54,7 +54,11 @@ class Current:
 
 def image_task(params: Mapping[str, Any]) -> Task[Any]:
     """The task for what the image is made of: a file, or an instance."""
-    return ImageTask(params) if params["instance_id"] is None else CaptureTask(params)
+    if params["instance_id"] is not None:
+        return CaptureTask(params)
+    if params["freeze"]:
+        raise PocketError("freeze: is for instance_id; leave it out", code="InvalidParameterCombination")
+    return ImageTask(params)
 
 
 class CaptureTask(Task[Current]):
@@ -72,6 +76,7 @@ class CaptureTask(Task[Current]):
         self._instance_id: str = params["instance_id"]
         self._description: str | None = params["description"]
         self._no_reboot: bool = params["no_reboot"]
+        self._freeze: bool = params["freeze"]
         self._stop_timeout: float = params["stop_timeout"]
         self._hypervisor = hypervisor or Hypervisor(params["uri"])
         self._store = store or Store(params["store"])
@@ -133,6 +138,7 @@ class CaptureTask(Task[Current]):
             if image is not None:
                 self._check_same(image)
             instance = self._instance(current.instances)
+            self._check_freezable(instance)
             capture = Operation("capture", subject, _shown(image), self._after(current), instance)
             return Plan((*sweep, capture))
         self._check_same(image)
@@ -140,6 +146,14 @@ class CaptureTask(Task[Current]):
             return Plan(tuple(sweep))
         after = replace(image, description=str(self._description))
         return Plan((*sweep, Operation("edit", subject, _shown(image), _shown(after), after)))
+
+    def _check_freezable(self, instance: Instance) -> None:
+        if self._freeze and instance.state != "running":
+            raise PocketError(
+                f"freeze: only the file systems of a running guest can be frozen, and {instance.label} is "
+                f"{instance.state}; leave it out",
+                code="InvalidParameterCombination",
+            )
 
     def _check_same(self, image: Image) -> None:
         if image.source.location != self._instance_id:
@@ -220,7 +234,7 @@ class CaptureTask(Task[Current]):
         attempt = f"Cannot make an image of the instance {instance.label}"
         with image_files.incoming(self._store, attempt) as path:
             path.unlink()  # it was made for its name's sake
-            self._copies.make(disk_at(instance, ROOT_DEVICE), instance, path)
+            self._copies.make(disk_at(instance, ROOT_DEVICE), instance, path, self._freeze)
             found = inspect(path, "qcow2", f"the root disk of {instance.label}")
             checksum = image_files.checksum_of(path)
             size = path.stat().st_size
@@ -280,6 +294,11 @@ def _check(params: Mapping[str, Any]) -> None:
     if params["disk_format"] == "raw":
         raise PocketError(
             "disk_format: an image of an instance is qcow2; state qcow2 or auto", code="InvalidParameterValue"
+        )
+    if params["freeze"] and not params["no_reboot"]:
+        raise PocketError(
+            "freeze: is for an instance that goes on while its disk is copied; state no_reboot: true, too",
+            code="InvalidParameterCombination",
         )
     if params["stop_timeout"] < 0:
         raise PocketError(

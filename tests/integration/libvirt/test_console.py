@@ -54,6 +54,13 @@ def test_what_a_guest_says_and_shows(cloud: Cloud) -> None:
     assert taken["screenshot"]["size_bytes"] == path.stat().st_size
     assert (taken["screenshot"]["width"], taken["screenshot"]["height"]) >= (640, 400)
     path.unlink()
+    # What it said is there after its end, too, and after its next beginning.
+    cloud.run(name="a", state="stopped", stop_timeout=30)
+    kept = console(cloud, instance_id=instance_id)
+    assert kept["output"].startswith(said["output"].rstrip())
+    assert kept["timestamp"] >= said["timestamp"]
+    cloud.run(name="a", state="running", wait=True, wait_port=80)
+    assert "is ready (boot 2)" in console(cloud, instance_id=instance_id)["output"]
 
 
 def test_without_a_screen_it_says_so(cloud: Cloud) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ def test_disks_of_a_guest_from_its_launch_to_an_image_of_it(cloud: Cloud) -> Non
     assert guest.sectors(guest.disks()[serial]) == 2 * GIB_OF_SECTORS
     serials = {one["ebs"]["volume_id"].replace("-", "") for one in mapped}
     assert serials == {one for one in guest.disks() if one.startswith("vol")}
+
+    # What it writes goes to a file of its own; the image stays what it was registered as.
+    base = cloud.host.ok("ec2like_image_info", store=cloud.store, filters={"name": "guest"})["images"][0]
+    content = cloud.host.path(base["path"]).read_bytes()
+    assert base["checksum"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
 
     # An image of it has what is on its root disk, and the guest goes on.
     guest.sh("echo kept by the image >/var/lib/mark; sync")

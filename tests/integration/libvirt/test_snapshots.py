@@ -85,8 +85,13 @@ def test_file_systems_that_were_frozen_are_clean(debian: Cloud) -> None:
     agent = ["virsh", "-q", "-c", "qemu:///system", "qemu-agent-command", instance_id]
     ping = [*agent, '{"execute": "guest-ping"}']
     wait_until("the guest's agent", lambda: host.run(ping, check=False).returncode == 0, 240, 2)
-    frozen = storage.again("ec2like_snapshot", name="frozen", instance_id=instance_id, freeze=True)["snapshot"]
+    host.virsh("domfsfreeze", instance_id)  # as a run leaves it that is killed before it could thaw it
+    asked = {"instance_id": instance_id, "freeze": True}
+    frozen = storage.again("ec2like_snapshot", name="frozen", **asked)["snapshot"]
     assert "thawed" in host.run([*agent, '{"execute": "guest-fsfreeze-status"}']).stdout
+    image = storage.again("ec2like_image", name="frozen", no_reboot=True, **asked)["image"]
+    assert "thawed" in host.run([*agent, '{"execute": "guest-fsfreeze-status"}']).stdout
+    assert needs_recovery(host, image["path"]) is False
     running = storage.again("ec2like_snapshot", name="running", instance_id=instance_id)["snapshot"]
     assert needs_recovery(host, frozen["path"]) is False
     assert needs_recovery(host, running["path"]) is True

@@ -28,7 +28,7 @@ class Desk(test_ec2like_volume.Desk):
 
     def image_params(self, **stated: Any) -> dict[str, Any]:
         unstated = dict.fromkeys(("path", "url", "checksum", "description"))
-        own = {"name": "web", "instance_id": self.first, "no_reboot": False, "stop_timeout": 0.1}
+        own = {"name": "web", "instance_id": self.first, "no_reboot": False, "freeze": False, "stop_timeout": 0.1}
         return {**unstated, **own, "state": "present", "disk_format": "auto", "uri": "fake:///", "store": "", **stated}
 
     def capture_task(self, params: dict[str, Any]) -> CaptureTask:
@@ -79,7 +79,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def test_which_task_it_is_depends_on_what_the_image_is_made_of(desk: Desk) -> None:
     assert isinstance(image_task(desk.image_params(store="/s")), CaptureTask)
-    assert isinstance(image_task(desk.image_params(instance_id=None, path="/x", store="/s")), ImageTask)
+    of_a_file = desk.image_params(instance_id=None, path="/x", store="/s")
+    assert isinstance(image_task(of_a_file), ImageTask)
+    assert refusal(image_task, {**of_a_file, "freeze": True})["error_code"] == "InvalidParameterCombination"
 
 
 def test_the_guest_goes_on_where_that_is_stated(desk: Desk) -> None:
@@ -91,6 +93,17 @@ def test_the_guest_goes_on_where_that_is_stated(desk: Desk) -> None:
     assert image["image_id"] == "ami-" + hashlib.sha256(path.read_bytes()).hexdigest()[:17]
     assert path.stat().st_mode & 0o777 == 0o400
     assert desk.capture_again(no_reboot=True, description="e")["image"]["description"] == "e"
+
+
+def test_its_file_systems_are_frozen_on_request(desk: Desk) -> None:
+    writes = len(desk.guard.writes)
+    desk.capture_again(no_reboot=True, freeze=True)
+    assert desk.guard.writes[writes:] == [f"freeze and back up {desk.first}"]
+    assert "state no_reboot: true" in desk.capture_refused("InvalidParameterCombination", name="other", freeze=True)
+    desk.hypervisor.running.clear()
+    stated = {"name": "other", "freeze": True, "no_reboot": True}
+    assert "is stopped; leave it out" in desk.capture_refused("InvalidParameterCombination", **stated)
+    assert desk.capture(no_reboot=True, freeze=True)["changed"] is False  # it is there
 
 
 def test_else_it_is_stopped_and_started_again(desk: Desk) -> None:
