@@ -43,7 +43,8 @@ class Shelf:
 
     :param directory: where the files of volumes are.
     :param root_sizes: size in GiB of each instance's root disk, where a size was stated.
-    :param faults: why the files of volumes cannot be used, by volume id; looked for in those attached to nothing.
+    :param faults: why the files of volumes and snapshots cannot be used, by their ids; looked for in what is attached
+        to nothing.
     """
 
     directory: Path = Path("/")
@@ -148,6 +149,8 @@ def _made(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
     snapshot = None
     if mapped.snapshot_id is not None:
         snapshot = find_snapshot(mapped.snapshot_id, shelf.snapshots, "volumes: snapshot_id")
+        if snapshot.snapshot_id in shelf.faults:
+            raise shelf.faults[snapshot.snapshot_id]
     size = mapped.size_gib or (snapshot.volume_size if snapshot else None)
     if size is None:
         raise PocketError(

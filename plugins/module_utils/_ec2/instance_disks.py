@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .._errors import PocketError
 from . import disk_files, images
@@ -19,7 +19,7 @@ from .model import Instance
 from .store import Store
 from .volume_files import Snapshots, Volumes
 from .volume_plan import find_snapshot
-from .volumes import Volume
+from .volumes import Snapshot, Volume
 
 __all__ = ["InstanceDisks", "shelf_of"]
 
@@ -34,19 +34,19 @@ def shelf_of(store: Store, instances: Sequence[Instance], with_root: bool) -> Sh
         if size is not None:
             sizes[instance.instance_id] = size
     found = {volume.volume_id: volume for volume in volumes.all(instances)}
-    return Shelf(volumes.directory, found, Snapshots(store).all(), sizes, _faults(found.values()))
+    snapshots = Snapshots(store).all()
+    return Shelf(volumes.directory, found, snapshots, sizes, dict(_faults(found.values(), snapshots)))
 
 
-def _faults(volumes: Iterable[Volume]) -> dict[str, PocketError]:
-    """Return why the files of volumes that could be attached must not be."""
-    faults = {}
-    for volume in volumes:
-        if volume.complete and volume.attachment is None:
-            try:
-                disk_files.check_file(volume.path, volume.disk_format)
-            except PocketError as error:
-                faults[volume.volume_id] = error
-    return faults
+def _faults(volumes: Iterable[Volume], snapshots: Iterable[Snapshot]) -> Iterator[tuple[str, PocketError]]:
+    """Yield why the files of volumes that could be attached must not be, and those of snapshots not be copied."""
+    usable = [(one.volume_id, one.path, one.disk_format) for one in volumes if one.complete and one.attachment is None]
+    usable += [(one.snapshot_id, one.path, "qcow2") for one in snapshots if one.state == "completed"]
+    for identity, path, disk_format in usable:
+        try:
+            disk_files.check_file(path, disk_format)
+        except PocketError as error:
+            yield identity, error
 
 
 class InstanceDisks:

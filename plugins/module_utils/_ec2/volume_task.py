@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -71,12 +71,20 @@ class VolumeTask(Task[Current]):
         )
         volume = find(self._request, current)
         self._check_file(volume)
+        if volume is None and self._request.state == "present":
+            self._check_source(current.snapshots)
         return self._as_it_runs(current, volume)
 
     def _check_file(self, volume: Volume | None) -> None:
         """Refuse a volume whose file somebody has taken away, or made lead elsewhere; that can still be detached."""
         if volume is not None and self._request.state == "present" and self._request.instance != "":
             disk_files.check_file(volume.path, volume.disk_format)
+
+    def _check_source(self, snapshots: Sequence[Snapshot]) -> None:
+        """Refuse a snapshot whose file is not what it was, before a volume of it is begun."""
+        for snapshot in snapshots:
+            if snapshot.snapshot_id == self._request.snapshot_id and snapshot.state == "completed":
+                disk_files.check_file(snapshot.path, "qcow2")
 
     def _as_it_runs(self, current: Current, volume: Volume | None) -> Current:
         """Tell of a machine that has the volume though no definition says so: it would lose what it writes to."""

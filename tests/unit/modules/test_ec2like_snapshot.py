@@ -12,7 +12,7 @@ from ansible_collections.pocket.cloud.plugins.module_utils._argspec import EC2LI
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.snapshot_task import SnapshotTask
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
-from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import Killed
+from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed
 from ansible_collections.pocket.cloud.tests.unit.modules import test_ec2like_volume
 from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_volume import ABSENT_INSTANCE, UNKNOWN
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
@@ -176,6 +176,26 @@ def test_description_and_tags_can_be_changed(desk: Desk) -> None:
     purged = desk.shoot_again(snapshot_id=made["snapshot_id"], tags={"b": "2"}, purge_tags=True)["snapshot"]
     assert purged["tags"] == {"Name": "s", "b": "2"}
     assert desk.shoot_again(snapshot_id=made["snapshot_id"], description="")["snapshot"]["description"] == ""
+
+
+@pytest.mark.parametrize("damage", ["lost", "link", "content elsewhere"])
+def test_no_volume_is_begun_of_one_whose_file_is_not_what_it_was(desk: Desk, tmp_path: Path, damage: str) -> None:
+    made = desk.shoot(name="s", volume_id=desk.volume_id)["snapshot"]
+    path = Path(made["path"])
+    path.unlink()
+    if damage == "link":
+        path.symlink_to(qcow2(tmp_path / "secret"))
+    elif damage == "content elsewhere":
+        qcow2(path, 2 << 30, features=4)
+    code = "IncorrectState" if damage == "lost" else "InvalidParameterValue"
+    desk.refuse(code, str(path), name="copy", snapshot_id=made["snapshot_id"])
+    ebs = {**dict.fromkeys(("volume_size", "disk_format", "delete_on_termination")), "snapshot_id": made["snapshot_id"]}
+    volumes = [{"device_name": "vdf", "volume_id": None, "ebs": ebs}]
+    for stated in ({"count": 1}, {"instance_ids": [desk.first]}):
+        params = {**PARAMS, **stated, "volumes": volumes}
+        told = refusal(desk.task, params, check=True)
+        assert (told["error_code"], told["changed"]) == (code, False)
+        assert refusal(desk.task, params) == told
 
 
 def test_a_volume_is_made_of_it_as_large_or_larger(desk: Desk) -> None:
