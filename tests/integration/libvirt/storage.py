@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
@@ -89,17 +89,30 @@ class Storage:
 
     def killed_when(self, begun: Callable[[], bool], module: str, /, **stated: Any) -> None:
         """Run the module, and kill it as soon as `begun` is true; fails where it ends before that."""
+        process = self._start(module, stated)
+        while not begun():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        self.host.kill(process)
+        process.communicate()
+
+    def killed_after(self, seconds: float, module: str, /, **stated: Any) -> bool:
+        """Run the module and kill it after so many seconds; whether it still ran then."""
+        process = self._start(module, stated)
+        time.sleep(seconds)
+        killed = process.poll() is None
+        self.host.kill(process)
+        process.communicate()
+        return killed
+
+    def _start(self, module: str, stated: Mapping[str, Any]) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         process = self.host.popen([PYTHON, MODULES / f"{module}.py"], stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin is not None
         process.stdin.write(arguments({"store": self.store, **stated}))
         process.stdin.close()
         process.stdin = None
-        while not begun():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.002)
-        self.host.kill(process)
-        process.communicate()
+        return process
 
     def incoming(self, kind: str) -> bool:
         """Whether a file is being made there."""

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import IDLE, Cloud, clean_cloud
+from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import IDLE, Cloud, clean_cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Storage
 
@@ -115,6 +116,35 @@ def test_killed_in_the_middle_of_a_copy(heavy: Cloud) -> None:
     storage.killed_when(lambda: storage.incoming("volumes"), "ec2like_volume", **volume)
     storage.again("ec2like_volume", **volume)
     storage.assert_whole()
+
+
+@pytest.fixture
+def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
+    yield from clean_cloud(host, store, idle_image(tmp_path))
+
+
+def test_killed_at_any_moment_of_a_volumes_life(idle: Cloud) -> None:
+    """Made, attached, grown, detached and deleted, each killed somewhere and then run again."""
+    storage = Storage(idle)
+    instance_id = idle.run(name="a", tags=WEB)["instance_ids"][0]
+    idle.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
+    begun = time.monotonic()
+    storage.call("ec2like_volume", name="none", state="absent")
+    whole = (time.monotonic() - begun) / 2  # of a run that does nothing
+    killed = 0
+    for point in (0.65, 0.85, 1.05):
+        for stated in (
+            {"size_gib": 1, "instance": instance_id, "delete_on_termination": True},
+            {"size_gib": 2},
+            {"instance": ""},
+            {"state": "absent"},
+        ):
+            killed += storage.killed_after(point * whole, "ec2like_volume", name="v", **stated)
+            storage.call("ec2like_volume", name="v", **stated)
+            assert storage.call("ec2like_volume", name="v", **stated)["changed"] is False
+        storage.assert_whole()
+    assert killed >= 3
+    assert storage.files("volumes") == set()
 
 
 def test_killed_in_a_launch_that_copies(heavy: Cloud) -> None:

@@ -38,6 +38,14 @@ def test_an_instance_comes_back_as_it_went(instance: Instance, other: Instance) 
     assert instance_of(with_metadata(xml, edited), other.state) == edited
 
 
+@given(instances())
+def test_the_confinement_that_libvirt_gives_by_itself_stays(instance: Instance) -> None:
+    """Without a word on it, sVirt labels and AppArmor profiles each machine; so it does the files of each disk."""
+    root = ET.fromstring(domain_xml(instance, FILES, Template()))
+    assert [one.tag for one in root.iter() if one.tag in ("seclabel", "commandline")] == []
+    assert all(one.get("relabel") is None for one in root.iter())
+
+
 def test_the_one_interface_of_older_metadata_is_still_read() -> None:
     told = (
         'id="i-00000000000000001" ami-launch-index="0" image-id="ami-0" network="pocket" phase="launched" '
