@@ -21,6 +21,7 @@ __all__ = ["DeviceCalls"]
 
 # Seconds between two requests to a guest to let a disk go: one that is still booting hears none.
 _REQUEST_INTERVAL = 5.0
+_ATTEMPTS = 20
 
 
 class DeviceCalls(Connection):
@@ -34,16 +35,33 @@ class DeviceCalls(Connection):
             flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
             if domain.isActive() and not self._has(domain, xml):
                 flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+            self._plug(domain, instance_id, xml, flags)
+
+    def _plug(self, domain: Any, instance_id: str, xml: str, flags: int) -> None:
+        for left in reversed(range(_ATTEMPTS)):
             try:
                 domain.attachDeviceFlags(xml, flags)
-            except libvirt.libvirtError as error:
-                if "No more available PCI" not in str(error):
-                    raise
-                raise PocketError(
-                    f"The instance {instance_id} has no free slot to plug a disk into while it runs; stop it and run "
-                    "this again, or detach another volume",
-                    code="AttachmentLimitExceeded",
-                ) from error
+                return
+            except self._libvirt.libvirtError as error:
+                # A daemon that was killed does not know what it has called nodes in QEMU, and tries the next name then.
+                if "Duplicate nodes" in str(error) and left:
+                    continue
+                raise self._unplugged(instance_id, str(error)) or error from error
+
+    def _unplugged(self, instance_id: str, said: str) -> PocketError | None:
+        if "No more available PCI" in said:
+            return PocketError(
+                f"The instance {instance_id} has no free slot to plug a disk into while it runs; stop it and run "
+                "this again, or detach another volume",
+                code="AttachmentLimitExceeded",
+            )
+        if "Duplicate" in said:
+            return PocketError(
+                f"The machine of the instance {instance_id} has remains of an attachment in which libvirtd was killed "
+                f"({said}); stop the instance and run this again",
+                code="IncorrectInstanceState",
+            )
+        return None
 
     def _has(self, domain: Any, xml: str) -> bool:
         """Whether the machine as it runs has that disk: a daemon that was killed may not have come to define it."""

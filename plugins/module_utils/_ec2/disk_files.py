@@ -8,6 +8,7 @@ The format of each is known and named to qemu-img, which is never left to guess 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import struct
@@ -16,7 +17,10 @@ from pathlib import Path
 from .._errors import PocketError
 from .images import GIB, QCOW2_MAGIC, backing_file, gib, has_data_file, qemu_img
 
-__all__ = ["check_file", "copy", "create", "grow", "remove", "size_gib"]
+__all__ = ["check_file", "copy", "create", "grow", "is_open_in_qemu", "remove", "size_gib"]
+
+_FLOCK = "hhqqi"  # struct flock
+_LOCKED = (100, 300)  # the bytes of QEMU's locks: block/file-posix.c
 
 
 def create(path: Path, disk_format: str, size: int) -> None:
@@ -68,6 +72,17 @@ def _virtual_size(path: Path, disk_format: str) -> int:
         header = stream.read(32)
     size: int = struct.unpack(">Q", header[24:32])[0] if header.startswith(QCOW2_MAGIC) and len(header) == 32 else 0
     return size
+
+
+def is_open_in_qemu(path: Path) -> bool:
+    """Whether some QEMU has the file open; each locks a few of its bytes for what it does and what others may not."""
+    question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _LOCKED[0], _LOCKED[1] - _LOCKED[0], 0)
+    try:
+        with path.open("rb") as stream:
+            answer = fcntl.fcntl(stream, fcntl.F_OFD_GETLK, question)
+    except OSError:  # it is gone, or the file system has no locks
+        return False
+    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
 
 def check_file(path: Path, disk_format: str, bases: Path | None = None) -> None:

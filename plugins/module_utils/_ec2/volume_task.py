@@ -101,6 +101,12 @@ class VolumeTask(Task[Current]):
             self._attached[volume.volume_id] = Attachment(name, device)
             held = replace(volume, attachment=self._attached[volume.volume_id], defined=False)
             return replace(current, volumes=[held if one is volume else one for one in current.volumes])
+        if disk_files.is_open_in_qemu(volume.path):
+            raise PocketError(
+                f"The volume {volume.label} is in use by a QEMU that libvirt knows nothing of, such as a machine that "
+                "it was being attached to when libvirtd was killed; stop that instance, or end the program",
+                code="VolumeInUse",
+            )
         return current
 
     def plan(self, current: Current) -> Plan:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def test_what_only_the_running_machine_has_is_not_deleted_and_can_be_defined_aga
     idle.host.virsh("define", "/run/theirs.xml")
     assert "is a disk of the domain theirs" in storage.refused("ec2like_volume", name="data", state="absent")["msg"]
     idle.host.virsh("undefine", "theirs")
+    # Nor is a QEMU that libvirt does not know of.
+    pipe = subprocess.PIPE
+    open_in = idle.host.popen(["qemu-io", "-f", "qcow2", volume["path"]], stdin=pipe, stdout=pipe)
+    assert open_in.stdout is not None
+    assert open_in.stdout.read(8) == "qemu-io>"
+    assert (
+        "by a QEMU that libvirt knows nothing of"
+        in storage.refused("ec2like_volume", name="data", state="absent")["msg"]
+    )
+    open_in.communicate("quit\n")
     storage.again("ec2like_volume", name="data", state="absent")
 
 

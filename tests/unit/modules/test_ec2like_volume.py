@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +305,16 @@ def test_what_only_a_running_machine_has_is_in_use_until_it_is_defined_or_detach
             assert (attached["instance_id"], attached["device_name"]) == (desk.first, "/dev/vdf")
         desk.again(name=name, instance="")
         assert desk.call(name=name, state="absent")["changed"]
+
+
+def test_a_volume_that_a_qemu_has_open_stays(desk: Desk) -> None:
+    path = Path(desk.again(name="data", size_gib=1)["volume"]["path"])
+    with path.open("rb") as stream:
+        fcntl.fcntl(stream, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0))
+        desk.refuse("VolumeInUse", "by a QEMU that libvirt knows nothing of", name="data", state="absent")
+        desk.refuse("VolumeInUse", "by a QEMU that libvirt knows nothing of", name="data", instance=desk.first)
+    assert path.exists()
+    assert desk.call(name="data", state="absent")["changed"]
 
 
 def test_a_volume_that_is_a_disk_of_somebody_elses_stays(desk: Desk) -> None:
