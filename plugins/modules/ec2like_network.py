@@ -53,6 +53,8 @@ options:
         first. The bridge is the instances' IPv6 router; with O(mode=nat) the host's address hides them.
       - The address is reserved in the DHCPv6 server by the instance's name and by the DUID that is made of its MAC
         address, and told by the seed, since most guests ask by another DUID. Cannot be combined with O(uplink).
+      - Refused where the host would lose IPv6 routes of its own, which routers announce, because it becomes a router
+        itself; the sysctl C(accept_ra) of such an interface has to be 2. P(pocket.cloud.kvm_host#role) sees to it.
     type: str
   gateway:
     description:
