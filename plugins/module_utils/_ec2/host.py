@@ -83,7 +83,7 @@ class HostInfoTask(InfoTask[Host]):
         try:
             known = {instance.instance_id for instance in self._hypervisor.instances()}
             networks = self._hypervisor.networks()
-            return orphans(self._store.instance_directories(), networks, known, self._hypervisor.exists)
+            return orphans(self._store.instance_directories(), networks, known, self._hypervisor.mentioned)
         except PocketError:
             return None
 

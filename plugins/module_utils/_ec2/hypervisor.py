@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,21 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
                 return False
             raise PocketError(f"Cannot look for the instance {instance_id}: libvirt says: {error}") from error
         return True
+
+    def mentioned(self, instance_ids: Collection[str]) -> set[str]:
+        """Return those of the ids that any domain of whomever has in its definition: one that was renamed, say."""
+        connection, inactive = self._connection, self._libvirt_of().VIR_DOMAIN_XML_INACTIVE
+        found: set[str] = set()
+        with self._attempt(f"look through the domains of {self.uri}"):
+            for domain in connection.listAllDomains():
+                try:
+                    text = domain.XMLDesc(inactive) + domain.XMLDesc()
+                except self._libvirt.libvirtError as error:
+                    if not self._missing(error):
+                        raise
+                    continue
+                found.update(one for one in instance_ids if one in text)
+        return found
 
     def is_running(self, instance_id: str) -> bool:
         """Whether the domain has a machine at present."""

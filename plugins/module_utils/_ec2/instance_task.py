@@ -141,7 +141,7 @@ class InstanceTask(Task[Current]):
         named = {*(self._request.instance_ids or ()), *(token["instance_ids"] if token else ())} - known
         if not named:
             return {}
-        found = orphans(self._store.instance_directories(), networks, known, self._hypervisor.exists)
+        found = orphans(self._store.instance_directories(), networks, known, self._hypervisor.mentioned)
         return {one: orphan for one, orphan in found.items() if one in named}
 
     def _token(self) -> dict[str, Any] | None:

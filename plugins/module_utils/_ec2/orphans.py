@@ -47,13 +47,13 @@ def orphans(
     directories: Iterable[Path],
     networks: Iterable[Network],
     known: Collection[str],
-    exists: Callable[[str], bool],
+    mentioned: Callable[[Collection[str]], Collection[str]],
 ) -> dict[str, Orphan]:
     """Return what is left of instances, by their ids.
 
     :param directories: those of the store's instances.
     :param known: the ids of the instances there are.
-    :param exists: whether there is a domain of a name: one that lost its metadata, or was made meanwhile, is there.
+    :param mentioned: which of some ids a domain mentions: one that lost its metadata, was renamed or made meanwhile.
     """
     named = {path.name: path for path in directories}
     reserved: dict[str, list[tuple[str, Host]]] = {}
@@ -63,8 +63,6 @@ def orphans(
             # A name of that form alone does not make it one of ours.
             if match and host.mac_address == mac_address(match[1], int(match[2] or 0)):
                 reserved.setdefault(match[1], []).append((network.name, host))
-    found = {}
-    for instance_id in sorted({*named, *reserved} - set(known)):
-        if not exists(instance_id):
-            found[instance_id] = Orphan(instance_id, named.get(instance_id), tuple(reserved.get(instance_id, ())))
-    return found
+    left = sorted({*named, *reserved} - set(known))
+    there = mentioned(left) if left else ()
+    return {one: Orphan(one, named.get(one), tuple(reserved.get(one, ()))) for one in left if one not in there}

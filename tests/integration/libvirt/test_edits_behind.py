@@ -55,6 +55,18 @@ def test_what_is_left_of_one_that_was_undefined_is_listed_and_taken_away_by_its_
     assert idle.host.ok("ec2like_host_info", store=idle.store)["host"]["orphans"] == []
 
 
+def test_what_a_renamed_domain_has_is_nobodys_remains(idle: Cloud) -> None:
+    (one,) = idle.run(name="a")["instance_ids"]
+    idle.run(name="a", state="stopped", stop_timeout=0)
+    idle.host.virsh("domrename", one, "renamed")
+    assert idle.host.ok("ec2like_host_info", store=idle.store)["host"]["orphans"] == []
+    failed = idle.refused(instance_ids=[one], state="terminated")
+    assert failed["error_code"] == "InvalidInstanceID.NotFound"
+    idle.host.virsh("domrename", "renamed", one)
+    idle.both(name="a", state="running")
+    idle.both(name="a", state="terminated")
+
+
 def test_a_paused_one_can_be_stopped(idle: Cloud) -> None:
     (one,) = idle.run(name="a")["instance_ids"]
     idle.host.virsh("suspend", one)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,65 @@ def test_a_size_changes_in_place_through_a_stop_that_is_allowed(idle: Cloud) -> 
     assert (values["CPU(s)"], values["Max memory"], values["State"]) == ("2", f"{160 * 1024} KiB", "running")
     assert after["private_ip_address"] == before["private_ip_address"]
     assert after["network_interfaces"] == before["network_interfaces"]
+
+
+def test_user_data_and_size_change_in_one_stop_and_the_seed_has_no_more_than_was_asked_for(idle: Cloud) -> None:
+    def seed() -> bytes:
+        return idle.host.path(f"{idle.store}/instances/{one}/seed.iso").read_bytes()
+
+    odd = "#!/bin/sh\necho '<a>&\"]]> Grüße 🎈'\r\n\t: %s {{ x }}\n"
+    (one,) = idle.both(name="a", user_data=odd)["instance_ids"]
+    assert odd.encode() in seed()
+    kept = seed()
+    assert "allow_stop: true" in idle.refused(name="a", user_data="#!/bin/sh\n: second\n")["msg"]
+    assert seed() == kept
+    asked: dict[str, Any] = {"name": "a", "user_data": "#!/bin/sh\n: second\n", "vcpus": 2, "memory_mib": 160}
+    changed = idle.both(**asked, allow_stop=True, stop_timeout=0)
+    assert changed["changed_ids"] == [one]
+    assert b": second" in seed()
+    assert odd.encode() not in seed()
+    assert idle.domains("--state-running") == {one}
+    assert idle.both(**asked)["changed"] is False
+    # The user data is in no result, no definition and no file that others may read.
+    assert "second" not in json.dumps(changed)
+    assert ": second" not in "".join(idle.definitions())
+
+
+def test_libvirtd_restarted_in_the_middle_of_a_stop_and_of_a_resize(idle: Cloud) -> None:
+    asked: dict[str, Any] = {"exact_count": 3, "tags": WEB}
+    idle.run(**asked)
+    small: dict[str, Any] = {"tags": WEB, "vcpus": None, "memory_mib": None, "stop_timeout": 2}
+    resized: dict[str, Any] = {"tags": WEB, "vcpus": 2, "memory_mib": 160, "allow_stop": True, "stop_timeout": 2}
+    for change in (resized, {**small, "state": "stopped"}):
+        process = idle.start(**change)
+        time.sleep(1)  # it waits for guests that hear no power button
+        idle.host.stop_libvirtd()
+        idle.host.start_libvirt()
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in out + err
+        result = json.loads(out)
+        assert not result.get("failed") or "libvirt" in result["msg"]
+        idle.run(**change)
+        assert idle.both(**change)["changed"] is False
+        idle.assert_whole(3)
+
+
+def test_what_was_killed_while_it_hibernated_or_restarted_converges(idle: Cloud) -> None:
+    idle.run(exact_count=3, tags=WEB)
+    small: dict[str, Any] = {"tags": WEB, "vcpus": None, "memory_mib": None}
+    for change in (
+        {"state": "stopped", "hibernate": True},
+        {"state": "running"},
+        {"state": "restarted", "stop_timeout": 1},
+        {"vcpus": 2, "memory_mib": 160, "allow_stop": True, "stop_timeout": 1},
+    ):
+        for seconds in (0.6, 1.0):
+            idle.killed_after(seconds, **{**small, **change})
+        idle.run(**{**small, **change})
+        if change.get("state") != "restarted":
+            assert idle.both(**{**small, **change})["changed"] is False
+        idle.assert_whole(3)
+    assert len(idle.domains("--state-running")) == 3
 
 
 def test_guests_that_shut_themselves_down_are_stopped_or_terminated_as_launched(cloud: Cloud) -> None:

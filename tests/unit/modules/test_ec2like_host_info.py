@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ class Daemon:
         host = Host(mac_address(GONE), ipaddress.IPv4Address("10.80.0.9"), GONE)
         return [Network("pocket", "pocket0", None, hosts=(host,))]
 
-    def exists(self, instance_id: str) -> bool:
-        return instance_id != GONE
+    def mentioned(self, instance_ids: Collection[str]) -> set[str]:
+        return set(instance_ids) - {GONE}
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -145,6 +145,9 @@ class FakeHypervisor(Hypervisor):
 
     def exists(self, instance_id: str) -> bool:
         return instance_id in self.domains
+
+    def mentioned(self, instance_ids: Collection[str]) -> set[str]:
+        return {one for one in instance_ids if any(one in xml for xml in self.domains.values())}
 
     def is_running(self, instance_id: str) -> bool:
         return instance_id in self.running
