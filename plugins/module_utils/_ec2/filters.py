@@ -86,7 +86,7 @@ def _unknown(name: str, known: Collection[str]) -> str:
         return f"filters: {name!r} has no meaning here, for these have no tags; known are {', '.join(known)}"
     tag = [_TAG] if _have_tags(known) else []
     close = difflib.get_close_matches(name, [*known, *tag], n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = f"did you mean {close[0]!r}? " if close and close[0] != name else ""
     return f"filters: {name!r} is unknown; {hint}known are {', '.join(known)}{' and tag:KEY' if tag else ''}"
 
 

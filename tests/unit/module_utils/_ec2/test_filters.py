@@ -48,3 +48,9 @@ def test_no_pattern_takes_long(pattern: str) -> None:
 def test_a_name_that_is_no_text_is_refused() -> None:
     with pytest.raises(PocketError, match="filters: 1 is no text"):
         check_filters({1: "x"})  # type: ignore[dict-item]
+
+
+def test_what_was_given_is_not_offered_instead_of_itself() -> None:
+    with pytest.raises(PocketError, match="'tag:' is unknown; known are") as caught:
+        check_filters({"tag:": "x"})
+    assert "did you mean" not in caught.value.message
