@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,10 @@ class Host:
     def play(self, playbook: str, *arguments: str) -> int:
         """Run a playbook on it; returns how many tasks changed something."""
         return plays.play(self.state, playbook, *arguments)
+
+    def task(self, module: str, /, **arguments: Any) -> dict[str, Any]:
+        """Run a module of the collection on it; returns what the module returns."""
+        return plays.task(self.state, module, **arguments)
 
     def domains(self) -> set[str]:
         """The names of all domains, by virsh."""

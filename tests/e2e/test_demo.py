@@ -101,6 +101,49 @@ def test_no_instance_can_lie_about_its_addresses(demo_host: Host) -> None:
 
 
 @pytest.mark.usefixtures("first_run")
+def test_clients_of_the_pool_need_a_rule_of_an_instances_security_group(demo_host: Host) -> None:
+    url, domains = plays.url_of(demo_host.state), demo_host.domains()
+    guarded = min(domains)
+    clients = {"ports": ["80"], "cidr_ip": ["10.0.2.0/24"]}
+    demo_host.task("ec2like_security_group", name="web", rules=[clients])
+    demo_host.task("ec2like_instance", instance_ids=[guarded], security_groups=["web"])
+    assert set(plays.ask_many(url, 2 * len(domains))) == domains
+    demo_host.task("ec2like_security_group", name="web", rules=[{**clients, "ports": ["81"]}])
+    answers = [answer_of(url) for _request in range(2 * len(domains))]
+    assert set(answers) == {*domains, ""} - {guarded}
+    demo_host.task("ec2like_instance", instance_ids=[guarded], security_groups=[])
+    assert set(plays.ask_many(url, 2 * len(domains))) == domains
+    demo_host.task("ec2like_security_group", name="web", state="absent")
+
+
+def answer_of(url: str) -> str:
+    """The instance that answers within two seconds, empty where none does."""
+    try:
+        return plays.ask(url, timeout=2)
+    except (OSError, IndexError):
+        return ""
+
+
+@pytest.mark.usefixtures("first_run")
+def test_what_changes_the_files_of_a_running_instance_stays_within_its_apparmor_profile(demo_host: Host) -> None:
+    assert demo_host.task("ec2like_host_info")["host"]["security_model"] == "apparmor"
+    domain, other, *_ = sorted(demo_host.domains())
+    volume = demo_host.task("ec2like_volume", name="data", size_gib=1, instance=domain)["volume_id"]
+    demo_host.task("ec2like_volume", volume_id=volume, size_gib=2)
+    demo_host.task("ec2like_snapshot", name="data", volume_id=volume)
+    demo_host.task("ec2like_volume", volume_id=volume, instance="")
+    demo_host.task("ec2like_snapshot", name="data", state="absent")
+    demo_host.task("ec2like_volume", volume_id=volume, state="absent")
+    profile, mode = demo_host.ssh(f"cat /proc/$(cat /run/libvirt/qemu/{domain}.pid)/attr/current").split()
+    assert mode == "(enforce)"
+    assert profile == f"libvirt-{demo_host.ssh(f'virsh domuuid {domain}').strip()}"
+    # The one thing that is denied, and logged, is what is tried here: another instance's disk.
+    theirs = f"/var/lib/pocket-cloud/instances/{other}/disk.qcow2"
+    demo_host.ssh(f"test -s {theirs} && ! aa-exec -p {profile} -- cat {theirs}")
+    assert all(theirs in line for line in demo_host.ssh("journalctl -k -b | grep DENIED").splitlines())
+
+
+@pytest.mark.usefixtures("first_run")
 def test_destroy_leaves_nothing(demo_host: Host) -> None:
     demo_host.play("destroy.yml")
     assert demo_host.domains() == set()

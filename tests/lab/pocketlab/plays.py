@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import os
 import re
 import selectors
@@ -15,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .state import LAB_DIR, LabError, State, cache_dir
 
@@ -44,8 +46,7 @@ class PlayFailedError(LabError):
 
 def play(state: State, playbook: str, *arguments: str, show: Callable[[str], None] = print) -> int:
     """Run a playbook of the collection against the lab; returns how many tasks changed something."""
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(LAB_DIR / "inventory")]
-    command += ["-i", str(state.inventory), "-e", f"lab_guest_image={cache_dir() / 'guest.qcow2'}"]
+    command = [*_command(state, "ansible-playbook"), "-e", f"lab_guest_image={cache_dir() / 'guest.qcow2'}"]
     command += [*arguments, str(ROOT / "playbooks" / playbook)]
     process = subprocess.Popen(
         command,
@@ -62,6 +63,24 @@ def play(state: State, playbook: str, *arguments: str, show: Callable[[str], Non
     if process.returncode or not recap:
         raise PlayFailedError(f"{playbook} failed with status {process.returncode}")
     return sum(int(changed) for changed in recap)
+
+
+def task(state: State, module: str, /, **arguments: Any) -> dict[str, Any]:
+    """Run one module of the collection on the lab; returns what it returns."""
+    command = [*_command(state, "ansible"), "lab", "-m", f"pocket.cloud.{module}"]
+    command += ["-a", json.dumps(arguments)] if arguments else []
+    environment = {**ansible_environment(state), "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    _host, arrow, said = done.stdout.partition(" => ")
+    if done.returncode or not arrow:
+        raise PlayFailedError(f"{module} failed with status {done.returncode}: {done.stdout}{done.stderr}")
+    results: dict[str, Any] = json.loads(said)
+    return results
+
+
+def _command(state: State, program: str) -> list[str]:
+    inventories = ["-i", str(LAB_DIR / "inventory"), "-i", str(state.inventory)]
+    return [str(Path(sys.executable).parent / program), *inventories]
 
 
 def _follow(process: subprocess.Popen[str], show: Callable[[str], None]) -> str:
