@@ -279,6 +279,12 @@ def _edit(instance: Instance, disk: Disk, mapped: Mapped, shelf: Shelf) -> Itera
 
 def _root_growth(instance: Instance, root: RootDisk, shelf: Shelf) -> Iterator[Operation]:
     size = shelf.root_sizes.get(instance.instance_id)
+    if root.size_gib is not None and size is None:
+        raise PocketError(
+            f"root_size_gib: the root disk of {instance.label} cannot be read, so that nobody knows its size; put its "
+            "file back, or terminate the instance",
+            code="IncorrectState",
+        )
     if root.size_gib is None or size is None or root.size_gib == size:
         return
     if root.size_gib < size:

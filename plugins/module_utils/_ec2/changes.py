@@ -151,6 +151,7 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
     offline = change.resized or change.user_data is not None
     action, state = _way(instance, request)
     after = replace(now, state=state, paused="" if action else now.paused)
+    acts = bool(action) and (after.state != now.state or action == "restart")
     drawn = request.drawn.launch_time
     disks = list(disk_changes(instance, request.template.volumes, request.template.root, current.shelf, drawn))
     if request.hibernate and instance.state != "stopped":
@@ -162,10 +163,12 @@ def changes(instance: Instance, request: Request, current: Current) -> Iterator[
             yield from _through_a_stop(change, after)
             return
         yield Operation("rebuild", now.instance_id, instance.printable(), now.printable(), change)
-    elif now != instance:
+    elif now != instance or (now.forgotten_at_boot and not acts):
         before = {**instance.printable(), **({"to_be_started": True} if now.changing != instance.changing else {})}
-        yield Operation("modify", now.instance_id, before, now.printable(), change)
-    if action and (after.state != now.state or action == "restart"):
+        repaired = {} if acts or not instance.forgotten_at_boot else {"starts_at_boot": instance.starts_at_boot}
+        shown = {name: not value for name, value in repaired.items()}
+        yield Operation("modify", now.instance_id, {**before, **repaired}, {**now.printable(), **shown}, change)
+    if acts:
         restarted = {"restarted": True} if after.state == now.state else {}
         yield Operation(action, now.instance_id, now.printable(), {**after.printable(), **restarted}, payload=now)
     elif after.paused != now.paused:

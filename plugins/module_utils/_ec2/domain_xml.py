@@ -127,8 +127,8 @@ def instance_of(xml: str, state: str) -> Instance | None:
         )
     except (KeyError, ValueError) as error:
         raise PocketError(
-            f"The metadata of the domain {root.get('id', 'unknown')} cannot be understood ({error!r}); "
-            "it was edited by hand or written by a newer release of pocket.cloud"
+            f"The metadata of the domain {domain.findtext('name')} cannot be understood ({error!r}): it was edited by "
+            "hand, or written by a newer release of pocket.cloud; give it back by virsh edit, or undefine that domain"
         ) from error
 
 

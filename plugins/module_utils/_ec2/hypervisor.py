@@ -75,13 +75,15 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             )
             saved, boot = self._libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE, self.boot()
             hibernated = {domain.name() for domain in connection.listAllDomains(saved)}
+            at_boot = self._libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART
+            started = {domain.name() for domain in connection.listAllDomains(at_boot)}
             found = [
                 self._instance(domain, stats["state.state"], stats["state.reason"], domain.name() in hibernated, boot)
                 for domain, stats in states
             ]
         self._seen = frozenset(instance.instance_id for instance in found if instance)
         return sorted(
-            (instance for instance in found if instance),
+            (replace(instance, starts_at_boot=instance.instance_id in started) for instance in found if instance),
             key=lambda instance: (instance.launch_time, instance.ami_launch_index, instance.instance_id),
         )
 

@@ -289,7 +289,7 @@ class Lifecycle:
         return self.sync_filters([one.instance_id for one in instances if one.security_groups])
 
     def _modify(self, change: Change) -> None:
-        if change.before.restart_policy != change.after.restart_policy:
+        if change.before.restart_policy != change.after.restart_policy or change.after.forgotten_at_boot:
             self._hypervisor.set_start_at_boot(change.after)
         self._hypervisor.describe(change.after)
 

@@ -99,6 +99,7 @@ class Instance:
     :param state: a key of STATE_CODES.
     :param state_reason: why it is in its state, where there is something to say.
     :param paused: why its machine stands still though it is running to EC2, until somebody lets it go on.
+    :param starts_at_boot: whether its host's boot starts it, none where that was not asked.
     :param reason_boot: the boot of its host in which that was noted; none where that is not known.
     :param key_name: the key pair whose public key its guest was given.
     :param client_token: the token of the call that launched it.
@@ -140,6 +141,7 @@ class Instance:
     state: str = "stopped"
     state_reason: str = ""
     paused: str = ""
+    starts_at_boot: bool | None = field(default=None, compare=False)
     reason_boot: str | None = field(default=None, compare=False)
     host: str = ""
     machine: Machine = field(default_factory=Machine)
@@ -183,6 +185,17 @@ class Instance:
     def guarded(self) -> bool:
         """Whether network filters have to do with it."""
         return self.source_dest_check or bool(self.security_groups)
+
+    @property
+    def forgotten_at_boot(self) -> bool:
+        """Whether its host's boot does to it what its policy does not say, by what somebody did to its domain.
+
+        One that was stopped by itself may still be started: nobody was there to say otherwise.
+        """
+        wanted = self.restart_policy == "always" or (self.restart_policy == "running" and self.state == "running")
+        if self.starts_at_boot is None or (self.restart_policy == "running" and not wanted):
+            return False
+        return self.starts_at_boot != wanted
 
     @property
     def hibernated(self) -> bool:

@@ -62,6 +62,13 @@ def verify_there(action: str, asked: Instance, found: Instance | None) -> None:
         raise PocketError(f"The instance {asked.label} was resumed, but it stands still: {found.paused}", changed=True)
     if action == "stop" and found.state != "stopped":
         raise PocketError(f"The instance {asked.label} was stopped, but it is {found.state}", changed=True)
+    if found.forgotten_at_boot:
+        does = "starts" if found.starts_at_boot else "does not start"
+        raise PocketError(
+            f"restart_policy: {found.restart_policy} was asked for {asked.label}, which is {found.state}, but libvirt "
+            f"{does} it at the host's boot",
+            changed=True,
+        )
     for name in _KEPT:
         if getattr(asked, name) != getattr(found, name):
             raise PocketError(

@@ -67,6 +67,14 @@ def test_what_a_renamed_domain_has_is_nobodys_remains(idle: Cloud) -> None:
     idle.both(name="a", state="terminated")
 
 
+def test_one_that_was_kept_from_starting_at_boot_starts_again_there(idle: Cloud) -> None:
+    (one,) = idle.run(name="a")["instance_ids"]
+    idle.host.virsh("autostart", "--disable", one)
+    assert idle.both(name="a")["changed_ids"] == [one]
+    assert idle.domains("--all", "--autostart") == {one}
+    assert idle.both(name="a", state="running")["changed"] is False
+
+
 def test_a_paused_one_can_be_stopped(idle: Cloud) -> None:
     (one,) = idle.run(name="a")["instance_ids"]
     idle.host.virsh("suspend", one)

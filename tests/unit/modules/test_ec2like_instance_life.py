@@ -599,3 +599,16 @@ def test_what_an_instance_has_for_life_stays_and_that_is_said(desk: Desk, stated
         assert exited.value.results["changed"] is False
         assert exited.value.results["instance_ids"] == [one]
         assert [warning.split(": ")[0] for warning in module.warnings] == warned
+
+
+@pytest.mark.parametrize(("policy", "state"), [("running", "running"), ("always", "stopped"), ("never", "running")])
+def test_what_somebody_made_of_the_hosts_boot_is_made_good(desk: Desk, policy: str, state: str) -> None:
+    (one,) = desk.call(name="a", restart_policy=policy)["instance_ids"]
+    desk.again(name="a", state=state)
+    kept = set(desk.hypervisor.at_boot)
+    desk.hypervisor.at_boot ^= {one}  # virsh autostart, with or without --disable
+    assert "starts_at_boot" in desk.again(name="a")["diff"]["before"]
+    assert desk.hypervisor.at_boot == kept
+    desk.hypervisor.at_boot ^= {one}
+    desk.again(name="a", state=state)
+    assert desk.hypervisor.at_boot == kept

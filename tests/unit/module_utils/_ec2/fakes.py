@@ -135,7 +135,8 @@ class FakeHypervisor(Hypervisor):
             instance = instance_of(xml, "running" if instance_id in self.running else "stopped")
             assert instance is not None
             paused = self.paused.get(instance_id, "") if instance_id in self.running else ""
-            instance = replace(instance, host=self.host_name(), paused=paused)
+            at_boot = instance_id in self.at_boot
+            instance = replace(instance, host=self.host_name(), paused=paused, starts_at_boot=at_boot)
             by_guest, hibernated = instance_id in self.by_guest, instance_id in self.hibernated
             found.append(with_phase(instance, by_guest, hibernated, self.boot()))
         return sorted(found, key=lambda one: (one.launch_time, one.ami_launch_index, one.instance_id))
