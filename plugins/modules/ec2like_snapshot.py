@@ -117,7 +117,7 @@ snapshot:
       type: str
       sample: snap-0f3a9c2b7d1e45608
     state:
-      description: V(pending), V(completed), or V(deleted).
+      description: V(pending), V(completed), V(error) when its file is gone, or V(deleted).
       returned: always
       type: str
       sample: completed

@@ -41,7 +41,7 @@ def shelf_of(store: Store, instances: Sequence[Instance], with_root: bool) -> Sh
 def _faults(volumes: Iterable[Volume], snapshots: Iterable[Snapshot]) -> Iterator[tuple[str, PocketError]]:
     """Yield why the files of volumes that could be attached must not be, and those of snapshots not be copied."""
     usable = [(one.volume_id, one.path, one.disk_format) for one in volumes if one.complete and one.attachment is None]
-    usable += [(one.snapshot_id, one.path, "qcow2") for one in snapshots if one.state == "completed"]
+    usable += [(one.snapshot_id, one.path, "qcow2") for one in snapshots if one.progress == 100]
     for identity, path, disk_format in usable:
         try:
             disk_files.check_file(path, disk_format)

@@ -135,7 +135,7 @@ def _check(request: SnapshotRequest) -> None:
 
 def find(request: SnapshotRequest, snapshots: Sequence[Snapshot]) -> Snapshot | None:
     """Return the snapshot that is meant, none where there is none."""
-    complete = [snapshot for snapshot in snapshots if snapshot.state == "completed"]
+    complete = [snapshot for snapshot in snapshots if snapshot.progress == 100]
     if request.snapshot_id is not None:
         found = [snapshot for snapshot in complete if snapshot.snapshot_id == request.snapshot_id]
         if not found and request.state == "present":

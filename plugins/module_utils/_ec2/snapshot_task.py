@@ -129,7 +129,7 @@ class SnapshotTask(Task[Current]):
                 raise PocketError(f"The snapshot {kept[0]} was deleted, but the register still has it", changed=True)
             return
         there = found.get(asked.snapshot_id)
-        if there is None or there.printable() != asked.printable() or not there.path.exists():
+        if there is None or there.printable() != asked.printable():
             has = there.printable() if there else "nothing"
             raise PocketError(
                 f"{asked.printable()} was asked for the snapshot {asked.snapshot_id}, but there is {has}", changed=True

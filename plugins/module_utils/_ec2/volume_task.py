@@ -83,7 +83,7 @@ class VolumeTask(Task[Current]):
     def _check_source(self, snapshots: Sequence[Snapshot]) -> None:
         """Refuse a snapshot whose file is not what it was, before a volume of it is begun."""
         for snapshot in snapshots:
-            if snapshot.snapshot_id == self._request.snapshot_id and snapshot.state == "completed":
+            if snapshot.snapshot_id == self._request.snapshot_id and snapshot.progress == 100:
                 disk_files.check_file(snapshot.path, "qcow2")
 
     def _as_it_runs(self, current: Current, volume: Volume | None) -> Current:

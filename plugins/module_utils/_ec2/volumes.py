@@ -126,6 +126,7 @@ class Snapshot:
     :param volume_id: the volume whose content it is; none for the root disk of an instance.
     :param instance_id: the instance whose root disk it is, or that had the volume.
     :param progress: in percent; 100 is complete.
+    :param intact: whether its file is there.
     """
 
     snapshot_id: str
@@ -137,6 +138,7 @@ class Snapshot:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     progress: int = 100
+    intact: bool = True
 
     @property
     def name(self) -> str | None:
@@ -145,8 +147,10 @@ class Snapshot:
 
     @property
     def state(self) -> str:
-        """EC2's word: C(pending) or C(completed)."""
-        return "completed" if self.progress == 100 else "pending"
+        """EC2's word: C(pending), C(completed) or C(error)."""
+        if self.progress != 100:
+            return "pending"
+        return "completed" if self.intact else "error"
 
     def ec2(self) -> dict[str, Any]:
         """Return EC2's description of it, members in snake case."""

@@ -187,6 +187,11 @@ def test_no_volume_is_begun_of_one_whose_file_is_not_what_it_was(desk: Desk, tmp
         path.symlink_to(qcow2(tmp_path / "secret"))
     elif damage == "content elsewhere":
         qcow2(path, 2 << 30, features=4)
+    # What is not there counts as no snapshot, though it is found to be edited or deleted.
+    edited = desk.shoot(name="s", description=damage)["snapshot"]
+    assert edited["state"] == ("error" if damage == "lost" else "completed")
+    young = desk.shoot(volume_id=desk.volume_id, last_snapshot_min_age=60)
+    assert young["changed"] is (damage == "lost")
     code = "IncorrectState" if damage == "lost" else "InvalidParameterValue"
     desk.refuse(code, str(path), name="copy", snapshot_id=made["snapshot_id"])
     ebs = {**dict.fromkeys(("volume_size", "disk_format", "delete_on_termination")), "snapshot_id": made["snapshot_id"]}
