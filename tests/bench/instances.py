@@ -44,6 +44,11 @@ FILTER = "floor"
 FILTER_XML = "/run/filter.xml"
 STORE = "/var/lib/pocket-cloud"
 WEB = {"pool": "web"}
+_PAUSED = """
+import libvirt
+
+libvirt.virDomain.create = lambda self: self.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+"""
 TINY = {"vcpus": 1, "memory_mib": 32}  # so that any host has room for many
 
 
@@ -197,10 +202,15 @@ def our_play(bench: Bench, guarded: bool) -> float:
         "tags": WEB,
         **SMALL,
     }
-    # As the module is sent, its guests run, as the peer's do; they do nothing, so nobody need wait for them.
+    # It is control that is measured: guests are paused. Those of the peer, which cannot do so, start while it loops.
+    library = bench.directory / "library"
+    library.mkdir(exist_ok=True)
+    module = (ROOT / "plugins" / "modules" / "ec2like_instance.py").read_text(encoding="utf-8")
+    (library / "ec2like_instance_paused.py").write_text(module.replace("\n\ndef main(", _PAUSED + "\n\ndef main(", 1))
     policy = bench.host.path(f"{STORE}/capacity.json")
     policy.write_text(json.dumps({"boots_at_once": FORTY}))
-    seconds = bench.play({"name": "Forty", "pocket.cloud.ec2like_instance": {**stated, "exact_count": FORTY}}).seconds
+    seconds = bench.play({"name": "Forty", "ec2like_instance_paused": {**stated, "exact_count": FORTY}}).seconds
+    assert len(bench.host.virsh("list", "--state-paused", "--name").split()) == FORTY
     policy.unlink()
     bench.instances(state="terminated")
     return seconds
