@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._deps import require
 from .._errors import PocketError
@@ -45,6 +46,11 @@ class Connection:
         self._guard = threading.Lock()
         self._threads = threading.local()
         self._turns = itertools.count()
+
+    @property
+    def _local(self) -> bool:
+        """Whether the daemon is on this host, whose files then tell of it."""
+        return not urlsplit(self.uri).netloc
 
     @property
     def _connection(self) -> Any:

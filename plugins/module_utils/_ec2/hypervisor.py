@@ -9,7 +9,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .._errors import PocketError
 from .capacity import HostSize
@@ -190,7 +189,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
 
     def boot(self) -> str | None:
         """Return what tells the present boot of the daemon's host from others; none where that is another host."""
-        if urlsplit(self.uri).netloc:
+        if not self._local:
             return None
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

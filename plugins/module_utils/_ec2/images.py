@@ -152,9 +152,14 @@ def has_data_file(path: str | os.PathLike[str]) -> bool:
     """Whether a qcow2 disk keeps its content in another file, as its header tells."""
     with open(path, "rb") as stream:
         header = stream.read(_HEADER_LENGTH)
-    if not header.startswith(QCOW2_MAGIC) or len(header) < 80 or struct.unpack(">I", header[4:8])[0] < 3:
-        return False
-    return bool(struct.unpack(">Q", header[72:80])[0] & _EXTERNAL_DATA)
+    return header.startswith(QCOW2_MAGIC) and bool(_features(header) & _EXTERNAL_DATA)
+
+
+def _features(header: bytes) -> int:
+    """Return the incompatible features of a qcow2 disk; version 2 knows none."""
+    if len(header) < 80 or struct.unpack(">I", header[4:8])[0] < 3:
+        return 0
+    return int(struct.unpack(">Q", header[72:80])[0])
 
 
 def backing_file(path: str | os.PathLike[str]) -> str | None:
@@ -239,9 +244,9 @@ def _check_qcow2(name: str, header: bytes) -> int:
     """The size of the disk in a qcow2 file that stands alone."""
     if len(header) < 72:
         raise _unusable(name, "its qcow2 header is cut off; fetch the file again")
-    version, backing = struct.unpack(">IQ", header[4:16])
+    (backing,) = struct.unpack(">Q", header[8:16])
     (encryption,) = struct.unpack(">I", header[32:36])
-    features = struct.unpack(">Q", header[72:80])[0] if version >= 3 and len(header) >= 80 else 0
+    features = _features(header)
     if backing or features & _EXTERNAL_DATA:
         raise _not_alone(name)
     if features & _CORRUPT:

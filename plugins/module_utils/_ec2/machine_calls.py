@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from .._errors import PocketError
 from .connection import Connection
@@ -56,7 +55,7 @@ class MachineCalls(Connection):
 
     def _has_hugetlbfs(self) -> bool:
         """Whether huge pages can be mapped; of another host that is not told, and taken for granted."""
-        if urlsplit(self.uri).netloc:
+        if not self._local:
             return True
         try:
             mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()

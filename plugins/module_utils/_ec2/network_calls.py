@@ -9,7 +9,6 @@ import ipaddress
 import time
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from .._errors import PocketError
 from . import link, reservations
@@ -79,10 +78,6 @@ class NetworkCalls(Connection):
             return dict(sorted(found.items()))
 
     # Links of the host. Of a daemon on another host there is nothing to learn so.
-
-    @property
-    def _local(self) -> bool:
-        return not urlsplit(self.uri).netloc
 
     def neighbours(self) -> dict[Address, str]:
         """Return the MAC address of each machine in the host's neighbour table."""

@@ -208,12 +208,10 @@ def _check_new(current: Current, wanted: Network) -> None:
                         f"{parameter}: {own.network} overlaps with {address} of this host's {interface.name!r}; "
                         "choose another"
                     )
-    route = current.routes.get(wanted.interface.network) if wanted.interface is not None else None
+    network = None if wanted.interface is None else wanted.interface.network
+    route = None if network is None else current.routes.get(network)
     if route not in (None, live):  # libvirt would refuse to start the network; a wider or narrower route it lets be
-        raise _bad(
-            f"cidr: this host has a route to {wanted.interface and wanted.interface.network} over {route!r} already; "
-            "choose another"
-        )
+        raise _bad(f"cidr: this host has a route to {network} over {route!r} already; choose another")
 
 
 def some(names: Mapping[str, bool] | list[str]) -> str:
