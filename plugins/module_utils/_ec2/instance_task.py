@@ -13,37 +13,26 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
-from .block_devices import DiskChange, Shelf
-from .capacity import Capacity
+from .block_devices import DiskChange
 from .changes import Change
 from .cloud_init import CloudInit
 from .confirmation import confirmed
-from .conflicts import answered
 from .drift import verify_filters
-from .filter_sync import security_groups
 from .hypervisor import Hypervisor
-from .images import Image
-from .instance_disks import shelf_of
-from .key_task import key_pairs
+from .instance_reading import InstanceReading
 from .lifecycle import Failure, Lifecycle
-from .machine import Abilities
 from .model import LAUNCHED, Instance
-from .networks import Address, Network
-from .orphans import Orphan, orphans
 from .parameters import readiness_of, request_of
 from .plan import plan_instances
 from .protection import unprotected
 from .request import Current
 from .store import Store
-from .tombstones import instances_of
+from .tokens import TOKENS
 from .verification import verify_disks, verify_swept, verify_there
 from .waiters import wait_until_ready
 
 __all__ = ["InstanceTask"]
 
-_MAY_LAUNCH = ("present", "running")
-_MAY_START = (*_MAY_LAUNCH, "restarted")
-TOKENS = "client-token"
 # What is about no one instance.
 _ASIDE = ("token", "filter", "reserve")
 _STARTS = ("start", "restart", "launch")
@@ -67,15 +56,14 @@ class InstanceTask(Task[Current]):
         self._readiness = readiness_of(params)
         self._request = request_of(params)
         self._stop_timeout = params["stop_timeout"]
-        self._accel = params["accel"]
         self._hypervisor = hypervisor or Hypervisor(params["uri"])
         self._store = store or Store(params["store"])
         self._lifecycle = lifecycle or Lifecycle(self._hypervisor, self._store)
+        self._reading = InstanceReading(self._request, params["accel"], self._hypervisor, self._store)
         self._instance_ids: tuple[str, ...] = ()
         self._outdated: tuple[str, ...] = ()
         self._for_life: Mapping[str, Sequence[str]] = {}
         self._old_leases: dict[str, int] = {}
-        self._answered: dict[Address, str] | None = None
         self._cloud_init = CloudInit(self._hypervisor, self._store)
 
     def exclusive(self) -> AbstractContextManager[Any]:
@@ -84,100 +72,11 @@ class InstanceTask(Task[Current]):
     def undisturbed(self) -> AbstractContextManager[Any]:
         return self._store.undisturbed()
 
-    def _capacity(self) -> Capacity | None:
-        if self._request.state not in _MAY_START:
-            return None
-        capacity = self._store.capacity(self._hypervisor.host_size())
-        self._lifecycle.boots_at_once = capacity.boots_at_once
-        return capacity
-
     def read(self) -> Current:
-        instances = tuple(self._hypervisor.instances())
-        networks = tuple(self._hypervisor.networks())
-        may_launch = self._request.state in _MAY_LAUNCH
-        accel = self._acceleration() if may_launch else "tcg"
-        used = {interface.network for instance in instances for interface in instance.interfaces}
-        used |= {interface.network for interface in self._request.template.interfaces}
-        token, buried = self._token(), self._store.tombstones()
-        current = Current(
-            instances=instances,
-            terminated=tuple(instances_of(buried)),
-            buried=frozenset(record["instance_id"] for record in buried),
-            orphans=self._orphans(instances, networks, token),
-            networks=networks,
-            leases=tuple(
-                lease
-                for network in networks
-                if network.name in used and network.active
-                for lease in self._hypervisor.leases(network.name)
-            ),
-            image=self._image() if may_launch else None,
-            own_types=self._store.instance_types() if may_launch else {},
-            groups=security_groups(self._store),
-            filters=self._hypervisor.network_filters(),
-            enforcement=self._hypervisor.enforcement(),
-            key_pairs=key_pairs(self._store) if self._request.template.key_name is not None else {},
-            accel=accel,
-            no_kvm=self._no_kvm() if may_launch else "",
-            abilities=self._abilities(accel) if may_launch else None,
-            capacity=self._capacity(),
-            token=token,
-            shelf=self._shelf(instances),
-        )
-        if self._answered is None:  # what is launched afterwards answers itself
-            self._answered = answered(self._hypervisor, current, self._request) if may_launch else {}
-        return replace(current, answered=self._answered)
-
-    def _shelf(self, instances: tuple[Instance, ...]) -> Shelf:
-        template = self._request.template
-        if template.volumes is None and template.root.size_gib is None:
-            return Shelf()
-        return shelf_of(self._store, instances, template.root.size_gib is not None)
-
-    def _orphans(
-        self, instances: Sequence[Instance], networks: Sequence[Network], token: Mapping[str, Any] | None
-    ) -> Mapping[str, Orphan]:
-        known = {instance.instance_id for instance in instances}
-        named = {*(self._request.instance_ids or ()), *(token["instance_ids"] if token else ())} - known
-        if not named:
-            return {}
-        found = orphans(self._store.instance_directories(), networks, known, self._hypervisor.mentioned)
-        return {one: orphan for one, orphan in found.items() if one in named}
-
-    def _token(self) -> dict[str, Any] | None:
-        token = self._request.template.client_token
-        return None if token is None else self._store.records(TOKENS).get(token)
-
-    def _image(self) -> Image | PocketError | None:
-        """Return the image, or why there is none: it matters only where something is to be launched."""
-        if self._request.template.image_id is None:
-            return None
-        try:
-            return self._store.image(self._request.template.image_id)
-        except PocketError as error:
-            return error
-
-    def _abilities(self, accel: str) -> Abilities | None:
-        """Return what the host can give to new machines, where more is stated about them than their size."""
-        stated = self._request.template.machine
-        if all(value is None for value in stated.values()):
-            return None
-        return self._hypervisor.abilities(stated["machine_type"] or "q35", accel)
-
-    def _acceleration(self) -> str:
-        if self._accel != "auto":
-            return str(self._accel)
-        from .acceleration import verdict
-
-        return verdict().accel
-
-    def _no_kvm(self) -> str:
-        """Return why KVM, if it was stated, cannot be had; of another host only its libvirt knows."""
-        if self._accel != "kvm" or self._hypervisor.boot() is None:
-            return ""
-        from .acceleration import obstacle
-
-        return obstacle() or ""
+        current = self._reading.current()
+        if current.capacity:
+            self._lifecycle.boots_at_once = current.capacity.boots_at_once
+        return current
 
     def plan(self, current: Current) -> Plan:
         planned = plan_instances(current, self._request)

@@ -15,6 +15,7 @@ from .changes import changes, had_for_life, left_as, outdated
 from .drift import drift, unreserved
 from .filters import matches
 from .launches import active_network, check_selection, fitting, new_instances
+from .lost_files import check_files
 from .model import LAUNCHED, LAUNCHING, Instance
 from .orphans import Orphan
 from .request import Current, Launch, Request
@@ -211,14 +212,18 @@ def _sweep(orphan: Orphan) -> Operation:
 
 
 def _check_starts(operations: Sequence[Operation], staying: Sequence[Instance], current: Current) -> None:
-    """Refuse starts in networks that are not active, or that the host has no room for."""
-    asleep = {instance.instance_id for instance in staying if instance.state == "stopped"}
+    """Refuse starts in networks that are not active, without their files, or that the host has no room for."""
+    there = {instance.instance_id: instance for instance in staying}
+    rebuilt = [operation.payload for operation in operations if operation.action == "rebuild"]
+    reseeded = {change.instance_id for change in rebuilt if change.user_data is not None}
     starts = []
     for operation in operations:
         if operation.action in ("start", "restart"):
             for interface in operation.payload.interfaces:
                 active_network(interface.network, current)
-            if operation.action == "start" or operation.payload.instance_id in asleep:
+            instance = there[operation.payload.instance_id]
+            check_files(instance, current.lost, new_seed=instance.instance_id in reseeded)
+            if operation.action == "start" or instance.state == "stopped":
                 starts.append(operation.payload)
     if current.capacity is not None:
         ids = {instance.instance_id for instance in starts}

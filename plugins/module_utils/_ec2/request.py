@@ -15,6 +15,7 @@ from .capacity import Capacity
 from .filters import Filters
 from .images import Image
 from .keys import KeyPair
+from .lost_files import LostFile
 from .machine import OPTIONS, Abilities
 from .mappings import Mapped, RootDisk
 from .model import Instance
@@ -156,6 +157,7 @@ class Current:
     :param capacity: what the host has room for, none where nothing is to be started.
     :param token: the record of the request's client token, if it was used before.
     :param shelf: what the disks that were stated are planned with.
+    :param lost: the files that instances lack which may be started, by their ids.
     """
 
     instances: tuple[Instance, ...] = ()
@@ -177,6 +179,7 @@ class Current:
     capacity: Capacity | None = None
     token: Mapping[str, Any] | None = None
     shelf: Shelf = field(default_factory=Shelf)
+    lost: Mapping[str, Sequence[LostFile]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from .model import Instance
 from .request import Current, Drawn, Launch, Request
 from .tombstones import forgotten
 
-__all__ = ["check_client_token", "record_launch", "taken_up"]
+__all__ = ["TOKENS", "check_client_token", "record_launch", "taken_up"]
 
+TOKENS = "client-token"  # the kind of their records
 _LONGEST = 64
 
 

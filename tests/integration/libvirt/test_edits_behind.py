@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import METADATA_URI
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Storage
 
 WEB = {"pool": "web"}
 
@@ -106,6 +107,35 @@ def test_a_paused_one_is_told_and_resumed_where_it_is_to_run(idle: Cloud) -> Non
 
 def virsh_hibernates(cloud: Cloud, instance_id: str) -> None:
     cloud.host.virsh("managedsave", instance_id)
+
+
+def test_files_that_somebody_took_away_are_missed_before_anything_is_stopped_or_started(idle: Cloud) -> None:
+    storage = Storage(idle)
+    (one,) = idle.run(name="a")["instance_ids"]
+    volume = storage.volume(name="data", size_gib=1, instance=one)
+    directory = idle.host.path(idle.store) / "instances" / one
+    image = storage.root / "images" / next(iter(storage.files("images")))
+    files = [directory / "disk.qcow2", directory / "seed.iso", image, idle.host.path(volume["path"])]
+    for state, asked in (("running", {"state": "restarted"}), ("shutoff", {"state": "running"})):
+        for file in files:
+            file.rename(file.with_name("away"))
+            refused = idle.refused(instance_ids=[one], **asked)
+            assert refused["error_code"] == "IncorrectInstanceState"
+            assert refused["changed"] is False
+            assert file.name in refused["msg"]
+            assert ("while it runs" in refused["msg"]) == (state == "running")
+            assert idle.domains(f"--state-{state}") == {one}
+            file.with_name("away").rename(file)
+        idle.run(instance_ids=[one], state="stopped", stop_timeout=0)
+    # Each way out is one.
+    files[1].unlink()
+    idle.both(instance_ids=[one], user_data="#!/bin/true", state="running")
+    idle.run(instance_ids=[one], state="stopped", stop_timeout=0)
+    files[3].unlink()
+    assert "ec2like_volume" in idle.refused(instance_ids=[one], state="running")["msg"]
+    storage.volume(name="data", instance="")
+    idle.both(instance_ids=[one], state="running")
+    storage.again("ec2like_volume", name="data", state="absent")
 
 
 def test_one_that_lost_its_metadata_stands_in_nobodys_way(idle: Cloud) -> None:

@@ -159,8 +159,7 @@ def test_a_volume_whose_file_is_gone_is_named_and_can_be_given_up(idle: Cloud) -
     volume = storage.volume(name="data", size_gib=1, instance=instance_id)
     idle.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
     idle.host.path(volume["path"]).unlink()
-    asked = idle.params(image_id=None, state="running", instance_ids=[instance_id])
-    assert volume["path"] in idle.host.module("ec2like_instance", **asked)["msg"]
+    assert volume["path"] in idle.refused(image_id=None, state="running", instance_ids=[instance_id])["msg"]
     assert storage.refused("ec2like_volume", name="data", size_gib=2)["error_code"] == "IncorrectState"
     info = idle.host.ok("ec2like_volume_info", store=idle.store, filters={"status": "error"})
     assert info["volume_ids"] == [volume["volume_id"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.changes import Change
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.filters import matches
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lost_files import LostFile
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
     LAUNCHED,
     LAUNCHING,
@@ -213,3 +215,31 @@ def test_a_stopped_network_keeps_instances_from_starting() -> None:
     with pytest.raises(PocketError, match="not active"):
         plan_instances(current, Request("running", DRAWN, instance_ids=(instance_id(0),)))
     assert not plan_instances(current, Request("stopped", DRAWN, instance_ids=(instance_id(0),))).plan.changed
+
+
+@pytest.mark.parametrize(
+    ("device", "state", "request_", "refused"),
+    [
+        ("vda", "stopped", Request("running", DRAWN), True),
+        ("vda", "running", Request("restarted", DRAWN), True),
+        ("vda", "running", Request("running", DRAWN), False),
+        ("vda", "running", Request("stopped", DRAWN), False),
+        ("vda", "stopped", Request("terminated", DRAWN), False),
+        ("vdb", "stopped", Request("running", DRAWN), True),
+        ("vdb", "stopped", Request("running", DRAWN, Template(user_data="new")), False),
+    ],
+)
+def test_what_lost_a_file_is_neither_started_nor_stopped_for_a_start(
+    device: str, state: str, request_: Request, refused: bool
+) -> None:
+    there = made(0, state)
+    lost = {instance_id(0): (LostFile(device, Path("/store/file"), "its file"),)}
+    current = Current((there,), networks=(serving([there]),), lost=lost)
+    asked = replace(request_, instance_ids=(instance_id(0),))
+    if not refused:
+        plan_instances(current, asked)
+        return
+    with pytest.raises(PocketError, match="its file is not there: /store/file; bring it back, or terminate") as caught:
+        plan_instances(current, asked)
+    assert caught.value.code == "IncorrectInstanceState"
+    assert ("while it runs" in caught.value.message) == (state == "running")
