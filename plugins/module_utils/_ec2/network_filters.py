@@ -285,21 +285,21 @@ def _interface(name: str, instance: Instance, interface: Interface, enforcement:
 def _no_spoofing(root: Element, interface: Interface) -> None:
     """Let nothing out that does not come from the interface's own addresses, and no protocols but ARP and IP.
 
-    C(0.0.0.0) and C(::) are who has no address yet, and link-local addresses of IPv6 are the guest's to choose.
+    C(0.0.0.0) and C(::) are who has no address yet, and link-local addresses of IPv6 are the guest's to choose. What
+    may pass is stated in whole, not what may not: each rule takes libvirt a process, at each start.
     """
-    mac = interface.mac_address
-    _rule(root, "drop out", _SPOOFING, "mac", {"match": "no", "srcmacaddr": mac})
-    _rule(root, "drop out", _SPOOFING + 1, "arp", {"match": "no", "arpsrcmacaddr": mac})
+    mac = {"srcmacaddr": interface.mac_address}
     for address in filter(None, (interface.private_ip_address, _NOBODY)):
-        _rule(root, "accept out", _SPOOFING + 2, "arp", {"arpsrcipaddr": address})
+        arp = {"arpsrcmacaddr": interface.mac_address, "arpsrcipaddr": address}
+        _rule(root, "accept out", _SPOOFING, "arp", {**mac, **arp})
     dhcp = {"protocol": "udp", **_dhcp("67", "68")}
-    _rule(root, "accept out", _SPOOFING + 2, "ip", {"srcipaddr": _NOBODY, **dhcp})
+    _rule(root, "accept out", _SPOOFING, "ip", {**mac, "srcipaddr": _NOBODY, **dhcp})
     if interface.private_ip_address:
-        _rule(root, "accept out", _SPOOFING + 2, "ip", {"srcipaddr": interface.private_ip_address})
-    _rule(root, "accept out", _SPOOFING + 2, "ipv6", {"srcipaddr": "fe80::", "srcipmask": 10})
+        _rule(root, "accept out", _SPOOFING, "ip", {**mac, "srcipaddr": interface.private_ip_address})
+    _rule(root, "accept out", _SPOOFING, "ipv6", {**mac, "srcipaddr": "fe80::", "srcipmask": 10})
     for address in filter(None, (interface.ipv6_address, "::")):
-        _rule(root, "accept out", _SPOOFING + 2, "ipv6", {"srcipaddr": address})
-    _rule(root, "drop out", _SPOOFING + 3, "mac")
+        _rule(root, "accept out", _SPOOFING, "ipv6", {**mac, "srcipaddr": address})
+    _rule(root, "drop out", _SPOOFING + 1, "mac")
 
 
 def _no_ip_spoofing(root: Element, address: str) -> None:

@@ -161,6 +161,12 @@ def test_a_guest_that_lies_about_its_addresses_is_not_heard(cloud: Guarded) -> N
     wait_until("the masked guest", lambda: "is ready" in cloud.console(masked))
     assert not cloud.reached(FALSE)
     assert not cloud.reached(MASKED)
+    kernel = cloud.host.run(["ebtables", "-t", "nat", "-L"]).stdout.splitlines()
+    accepted = [line for line in kernel if "-p" in line and line.endswith("-j ACCEPT")]
+    assert len(accepted) == 12
+    for line in accepted:
+        macs = [found for found in re.findall(r"(?:-s|--arp-mac-src) ([0-9a-f:]+)", line) if found.startswith("52:54")]
+        assert len(macs) == (2 if "ARP" in line else 1)
     both = [liar, masked]
     assert cloud.both(instance_ids=both, source_dest_check=False)["changed_ids"] == both
     assert cloud.both(instance_ids=both, source_dest_check=False)["changed"] is False
