@@ -44,20 +44,28 @@ def lost_files(instances: Iterable[Instance]) -> dict[str, tuple[LostFile, ...]]
 
 def _lost(instance: Instance) -> Iterator[LostFile]:
     for disk in instance.disks:
-        if disk.path.is_absolute() and _is_gone(disk.path):
-            what = {ROOT_DEVICE: "its root disk", SEED_DEVICE: "its seed"}.get(disk.device_name, disk.device_name)
-            if disk.volume_id is None:
-                yield LostFile(disk.device_name, disk.path, what)
-            else:
-                volume = f"its volume {disk.volume_id} ({disk.device_name})"
-                yield LostFile(disk.device_name, disk.path, volume, "detach the volume by pocket.cloud.ec2like_volume")
-        elif base := _lost_base(disk):
-            yield LostFile(disk.device_name, base, "the image that its disk is a clone of")
+        what = _role(disk)
+        if not what:  # somebody else's, who may have said that the machine can do without
+            continue
+        if not _is_gone(disk.path):
+            base = _lost_base(disk)
+            if base:
+                yield LostFile(disk.device_name, base, "the image that its disk is a clone of")
+        elif disk.volume_id:
+            yield LostFile(disk.device_name, disk.path, what, "detach the volume by pocket.cloud.ec2like_volume")
+        else:
+            yield LostFile(disk.device_name, disk.path, what)
+
+
+def _role(disk: Disk) -> str:
+    if disk.volume_id:
+        return f"its volume {disk.volume_id} ({disk.device_name})"
+    return {ROOT_DEVICE: "its root disk", SEED_DEVICE: "its seed"}.get(disk.device_name, "")
 
 
 def _lost_base(disk: Disk) -> Path | None:
     try:
-        named = backing_file(disk.path) if disk.disk_format == "qcow2" else None
+        named = backing_file(disk.path) if disk.disk_format == "qcow2" and disk.path.is_file() else None
     except OSError:  # whoever may not read it learns by the start whether it can be used
         return None
     base = None if named is None else disk.path.parent / named
