@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ __all__ = ["DeviceCalls"]
 # Seconds between two requests to a guest to let a disk go: one that is still booting hears none.
 _REQUEST_INTERVAL = 5.0
 _ATTEMPTS = 20
+# An agent that does not answer may do so a moment later; until then its guest cannot write.
+_THAWS = 3
+_THAW_INTERVAL = 1.0
 
 
 class DeviceCalls(Connection):
@@ -153,25 +156,43 @@ class DeviceCalls(Connection):
         self._libvirt_of()
         with self._attempt(f"copy {device_name} of the running instance {instance_id}"):
             domain = self._lookup(instance_id)
-            with self._frozen(domain) if freeze else nullcontext():
-                domain.backupBegin(self._backup_xml(domain, device_name, target), None, 0)
             try:
+                self._begin_backup(domain, self._backup_xml(domain, device_name, target), freeze)
                 while self._backup_runs(domain, progress):
                     time.sleep(0.1)
                 self._check_backup(domain)
             except Exception:
-                self._abort(domain)
+                self._abort_to(domain, target)
                 raise
 
-    @contextmanager
-    def _frozen(self, domain: Any) -> Iterator[None]:
+    def _begin_backup(self, domain: Any, xml: str, freeze: bool) -> None:
+        if not freeze:
+            domain.backupBegin(xml, None, 0)
+            return
         with suppress(self._libvirt.libvirtError):  # where there is no agent, freezing tells
             domain.fsThaw()  # what a run that was killed just then has left frozen
-        domain.fsFreeze()
         try:
-            yield
-        finally:
-            domain.fsThaw()
+            domain.fsFreeze()
+            domain.backupBegin(xml, None, 0)
+        except BaseException:
+            with suppress(PocketError):  # the first error tells more
+                self._thaw(domain, attempts=1)  # an agent that did not answer in time may have frozen them
+            raise
+        self._thaw(domain, attempts=_THAWS)
+
+    def _thaw(self, domain: Any, attempts: int) -> None:
+        for left in reversed(range(attempts)):
+            try:
+                domain.fsThaw()
+                return
+            except self._libvirt.libvirtError as error:
+                if not left:
+                    raise PocketError(
+                        f"Cannot thaw the file systems of the instance {domain.name()}, which were frozen to copy a "
+                        f"disk: libvirt says: {error}; look after the agent in the guest, and thaw them with: virsh "
+                        f"domfsthaw {domain.name()}"
+                    ) from error
+            time.sleep(_THAW_INTERVAL)
 
     def _backup_xml(self, domain: Any, device_name: str, target: Path) -> str:
         backup = element("domainbackup", {"mode": "push"})
@@ -205,13 +226,16 @@ class DeviceCalls(Connection):
         """End the copying to `target` that a run which died has left going on, if that is so."""
         self._libvirt_of()
         with self._attempt(f"end the copying of a disk of the instance {instance_id}"):
-            domain = self._lookup(instance_id)
-            try:
-                xml = domain.backupGetXMLDesc(0)
-            except self._libvirt.libvirtError:  # none goes on
-                return
-            if any(one.get("file") == str(target) for one in parse(xml).iterfind("disks/disk/target")):
-                self._abort(domain)
+            self._abort_to(self._lookup(instance_id), target)
+
+    def _abort_to(self, domain: Any, target: Path) -> None:
+        """End the copying to `target`, if it goes on, and no other."""
+        try:
+            xml = domain.backupGetXMLDesc(0)
+        except self._libvirt.libvirtError:  # none goes on
+            return
+        if any(one.get("file") == str(target) for one in parse(xml).iterfind("disks/disk/target")):
+            self._abort(domain)
 
     def _abort(self, domain: Any) -> None:
         libvirt = self._libvirt
