@@ -73,6 +73,7 @@ options:
     description:
       - Whether the agent in the guest writes out and holds its file systems at the moment when the copy begins, so that
         they are as clean in the image as after a shutdown. For O(no_reboot=true), and guests that run QEMU's agent.
+      - Refused with C(IncorrectInstanceState) for a guest that is paused.
     type: bool
     default: false
   stop_timeout:

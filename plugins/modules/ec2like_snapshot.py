@@ -51,6 +51,7 @@ options:
     description:
       - Have the guest write out its file systems and hold them at the moment when the snapshot is begun. The guest
         must run the QEMU guest agent.
+      - Refused with C(IncorrectInstanceState) for a guest that is paused.
     type: bool
     default: false
   last_snapshot_min_age:

@@ -18,6 +18,7 @@ from .._runner import Task
 from . import disk_files, image_files
 from .disk_copies import DiskCopies
 from .disks import ROOT_DEVICE
+from .freezing import check_freezable
 from .hypervisor import Hypervisor
 from .image_plan import check_name
 from .image_task import ImageTask, described
@@ -138,7 +139,8 @@ class CaptureTask(Task[Current]):
             if image is not None:
                 self._check_same(image)
             instance = self._instance(current.instances)
-            self._check_freezable(instance)
+            if self._freeze:
+                check_freezable(instance)
             capture = Operation("capture", subject, _shown(image), self._after(current), instance)
             return Plan((*sweep, capture))
         self._check_same(image)
@@ -146,14 +148,6 @@ class CaptureTask(Task[Current]):
             return Plan(tuple(sweep))
         after = replace(image, description=str(self._description))
         return Plan((*sweep, Operation("edit", subject, _shown(image), _shown(after), after)))
-
-    def _check_freezable(self, instance: Instance) -> None:
-        if self._freeze and instance.state != "running":
-            raise PocketError(
-                f"freeze: only the file systems of a running guest can be frozen, and {instance.label} is "
-                f"{instance.state}; leave it out",
-                code="InvalidParameterCombination",
-            )
 
     def _check_same(self, image: Image) -> None:
         if image.source.location != self._instance_id:

@@ -14,6 +14,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .disks import ROOT_DEVICE, Disk, device_of, is_root_device
+from .freezing import check_freezable
 from .model import LAUNCHED, Instance, check_description, check_instance_id
 from .volume_plan import named_tags, tags_after
 from .volumes import Snapshot, Volume, check_snapshot_id, check_volume_id, disk_at, disk_of
@@ -226,11 +227,8 @@ def _recent(request: SnapshotRequest, current: Current) -> Snapshot | None:
 
 def _copying(request: SnapshotRequest, current: Current) -> Copying:
     disk, instance = source_of(request, current.volumes, current.instances)
-    if request.freeze and (instance is None or instance.state != "running"):
-        raise PocketError(
-            "freeze: only the file systems of a running guest can be frozen, and the disk is not one's; leave it out",
-            code="InvalidParameterCombination",
-        )
+    if request.freeze:
+        check_freezable(instance)
     snapshot_id, now, directory = current.blank
     snapshot = Snapshot(
         snapshot_id=snapshot_id,

@@ -100,8 +100,10 @@ def test_its_file_systems_are_frozen_on_request(desk: Desk) -> None:
     desk.capture_again(no_reboot=True, freeze=True)
     assert desk.guard.writes[writes:] == [f"freeze and back up {desk.first}"]
     assert "state no_reboot: true" in desk.capture_refused("InvalidParameterCombination", name="other", freeze=True)
-    desk.hypervisor.running.clear()
     stated = {"name": "other", "freeze": True, "no_reboot": True}
+    desk.hypervisor.paused[desk.first] = "Paused by hand"
+    assert "(Paused by hand); let it go on" in desk.capture_refused("IncorrectInstanceState", **stated)
+    desk.hypervisor.running.clear()
     assert "is stopped; leave it out" in desk.capture_refused("InvalidParameterCombination", **stated)
     assert desk.capture(no_reboot=True, freeze=True)["changed"] is False  # it is there
 

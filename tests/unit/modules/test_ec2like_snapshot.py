@@ -105,9 +105,13 @@ def test_file_systems_are_frozen_on_request(desk: Desk) -> None:
     writes = len(desk.guard.writes)
     desk.shoot_again(name="s", instance_id=desk.first, freeze=True)
     assert f"freeze and back up {desk.first}" in desk.guard.writes[writes:]
+    stated = {"name": "t", "instance_id": desk.first, "freeze": True}
+    desk.hypervisor.paused[desk.first] = "Paused by hand"
+    assert "(Paused by hand); let it go on" in desk.shot_refused("IncorrectInstanceState", **stated)
     desk.hypervisor.running.clear()
-    desk.shot_refused("InvalidParameterCombination", name="t", instance_id=desk.first, freeze=True)
-    desk.shot_refused("InvalidParameterCombination", name="t", volume_id=desk.volume_id, freeze=True)
+    assert "is stopped; leave it out" in desk.shot_refused("InvalidParameterCombination", **stated)
+    unattached = {"name": "t", "volume_id": desk.volume_id, "freeze": True}
+    assert "attached to none" in desk.shot_refused("InvalidParameterCombination", **unattached)
 
 
 def test_how_far_it_is_can_be_seen(desk: Desk) -> None:
