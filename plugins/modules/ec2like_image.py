@@ -59,7 +59,7 @@ options:
       - The instance of whose root disk the image is made, in one qcow2 file that stands alone.
       - A name that is registered already must be of the same instance, and is left as it is. The content is that of the
         first run.
-      - libvirt is needed for this only.
+      - libvirt is needed for this only, and to end the copying that such a task, when killed, has left to QEMU.
     type: str
   no_reboot:
     description:

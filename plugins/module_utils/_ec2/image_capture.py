@@ -188,7 +188,7 @@ class CaptureTask(Task[Current]):
             "capture": self._capture,
             "edit": self._store.register,
             "start": self._start,
-            "sweep": self._sweep,
+            "sweep": self._copies.sweep,
         }
         for number, operation in enumerate(plan):
             try:
@@ -196,10 +196,6 @@ class CaptureTask(Task[Current]):
             except PocketError as error:
                 error.changed = error.changed or number > 0
                 raise
-
-    def _sweep(self, path: Path) -> None:
-        self._copies.abandon(self._hypervisor.instances(), [path])
-        disk_files.remove(path)
 
     def _capture(self, instance: Instance) -> None:
         if not self._stops(instance):

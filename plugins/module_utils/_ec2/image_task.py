@@ -19,6 +19,8 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
 from . import image_files
+from .disk_copies import DiskCopies
+from .hypervisor import Hypervisor
 from .image_plan import Content, Current, ImageRequest, make_plan, parse, printable
 from .images import Image, ImageSource, gib, inspect
 from .store import Store
@@ -29,9 +31,13 @@ __all__ = ["ImageTask", "described"]
 class ImageTask(Task[Current]):
     """One image by its name."""
 
-    def __init__(self, params: Mapping[str, Any], store: Store | None = None) -> None:
+    def __init__(
+        self, params: Mapping[str, Any], store: Store | None = None, hypervisor: Hypervisor | None = None
+    ) -> None:
         self._request = parse(params)
         self._store = store or Store(params["store"])
+        # It is only asked where a run that died has left something: it may be the copy of an instance's disk.
+        self._copies = DiskCopies(hypervisor or Hypervisor(params["uri"]), self._store)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -103,9 +109,7 @@ class ImageTask(Task[Current]):
                 raise
 
     def _sweep(self, operation: Operation) -> None:
-        path = self._store.image_directory / str(operation.payload)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        self._copies.sweep(self._store.image_directory / str(operation.payload))
 
     def _register(self, operation: Operation) -> None:
         """Fetch the file, unless the same disk is here under another name, and enter it."""

@@ -49,6 +49,7 @@ class Desk:
             "disk_format": "auto",
             "state": "present",
             "store": str(self.store.root),
+            "uri": "none:///",  # this host has no libvirt
             **unstated,
             **stated,
         }

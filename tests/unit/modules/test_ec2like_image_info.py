@@ -224,6 +224,35 @@ def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, no_reboot
     assert desk.capture(no_reboot=no_reboot)["changed"] is False
 
 
+@pytest.fixture
+def removal(desk: Desk) -> Any:
+    """A task for a file that meets the copy of an instance's disk that a dead run was making."""
+    (desk.store.image_directory / ".incoming-0").touch()
+    params = desk.image_params(name="none", instance_id=None, state="absent")
+    return lambda _asked: ImageTask(params, desk.store, desk.hypervisor)
+
+
+def test_a_copy_that_a_dead_run_has_left_to_qemu_is_ended_by_tasks_for_files_too(desk: Desk, removal: Any) -> None:
+    writes = len(desk.guard.writes)
+    assert execute(removal, {})["changed"] is True
+    assert desk.guard.writes[writes:] == [f"abort {desk.first}", f"abort {desk.second}"]
+    assert not (desk.store.image_directory / ".incoming-0").exists()
+    assert execute(removal, {})["changed"] is False
+
+
+@pytest.mark.parametrize("writing", [True, False])
+def test_a_copy_to_which_qemu_may_write_stays_until_that_is_ended(
+    desk: Desk, removal: Any, monkeypatch: pytest.MonkeyPatch, writing: bool
+) -> None:
+    monkeypatch.setattr(disk_files, "is_open_in_qemu", lambda _path: writing)
+    desk.hypervisor.broken["abort"] = desk.first  # as where there is no libvirt
+    if writing:
+        assert "Cannot abort" in refusal(removal, {})["msg"]
+    else:
+        execute(removal, {})
+    assert (desk.store.image_directory / ".incoming-0").exists() is writing
+
+
 def listed(desk: Desk, **stated: Any) -> dict[str, Any]:
     return execute(lambda asked: ImageInfoTask(asked, desk.store), {"image_ids": None, "filters": None, **stated})
 
