@@ -67,6 +67,10 @@ options:
         the moment when that began, as after a power failure, unless O(freeze) is stated.
       - Where it does not, its guest is shut down, and started again when the copy is made. Nothing else is launched or
         changed on the host in that time.
+      - It is not stopped where it could not be started again, as when its network is not active or the file of one of
+        its disks is gone. The task fails then.
+      - One that a killed task has left stopped is copied as it is, whatever is stated here, and started again then. Of
+        other instances that such tasks have left stopped, a warning names those that cannot be started.
     type: bool
     default: false
   freeze:

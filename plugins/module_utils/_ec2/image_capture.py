@@ -24,7 +24,10 @@ from .image_plan import check_name
 from .image_task import ImageTask, described
 from .images import Image, ImageSource, gib, inspect
 from .lifecycle import Lifecycle
+from .lost_files import lost_files
 from .model import LAUNCHED, Instance, check_description, check_instance_id
+from .request import Current as Host
+from .starts import check_start
 from .store import Store
 from .tombstones import timestamp
 from .volumes import disk_at
@@ -42,7 +45,8 @@ class Current:
     :param image: the named one, if it is registered, and whether its file is damaged.
     :param size_gib: of the instance's root disk.
     :param leftovers: files that runs which died have left.
-    :param stopped: instances that such a run has stopped.
+    :param stopped: instances that such a run has stopped, and that are to be started again.
+    :param host: what starts depend on; read only where something may be started.
     """
 
     instances: Sequence[Instance]
@@ -51,6 +55,7 @@ class Current:
     size_gib: int
     leftovers: Sequence[Path]
     stopped: Sequence[Instance]
+    host: Host
 
 
 def image_task(params: Mapping[str, Any]) -> Task[Any]:
@@ -99,13 +104,27 @@ class CaptureTask(Task[Current]):
     def read(self) -> Current:
         instances = self._hypervisor.instances()
         image = next((image for image in self._store.images() if image.name == self._name), None)
+        damaged = image is not None and not image_files.is_intact(image)
+        stopped = [one for one in instances if _is_owed_a_start(one)]
+        started = list(stopped)
+        if image is None or damaged:
+            started += [one for one in instances if one.instance_id == self._instance_id and self._stops(one)]
         return Current(
             instances=instances,
             image=image,
-            damaged=image is not None and not image_files.is_intact(image),
+            damaged=damaged,
             size_gib=self._size(instances) if image is None else image.size_gib,
             leftovers=image_files.leftovers(self._store),
-            stopped=[one for one in instances if one.state == "stopped" and one.state_reason.startswith(STOPPED)],
+            stopped=stopped,
+            host=self._host(started) if started else Host(),
+        )
+
+    def _host(self, started: Sequence[Instance]) -> Host:
+        owed = any(map(_is_owed_a_start, started))  # for one that runs there is room
+        return Host(
+            networks=tuple(self._hypervisor.networks()),
+            capacity=self._store.capacity(self._hypervisor.host_size()) if owed else None,
+            lost=lost_files(started),
         )
 
     def _size(self, instances: Sequence[Instance]) -> int:
@@ -130,24 +149,63 @@ class CaptureTask(Task[Current]):
         sweep = [
             Operation("sweep", f"leftover file {path.name}", {"image": None}, None, path) for path in current.leftovers
         ]
-        sweep += [
-            Operation("start", one.instance_id, one.printable(), one.with_state("running").printable(), one)
-            for one in current.stopped
-        ]
+        ready = self._owed(current)[0]
+        starts = {
+            one.instance_id: Operation(
+                "start", one.instance_id, one.printable(), one.with_state("running").printable(), one
+            )
+            for one in ready
+        }
         image, subject = current.image, f"image {self._name}"
         if image is None or current.damaged:
             if image is not None:
                 self._check_same(image)
             instance = self._instance(current.instances)
-            if self._freeze:
-                check_freezable(instance)
+            self._check_capture(instance, current)
             capture = Operation("capture", subject, _shown(image), self._after(current), instance)
-            return Plan((*sweep, capture))
+            # Its disk is copied before its guest writes to it again.
+            own = [starts.pop(one) for one in (instance.instance_id,) if one in starts]
+            return Plan((*sweep, *starts.values(), capture, *own))
         self._check_same(image)
+        settled = (*sweep, *starts.values())
         if self._description in (None, image.description):
-            return Plan(tuple(sweep))
+            return Plan(settled)
         after = replace(image, description=str(self._description))
-        return Plan((*sweep, Operation("edit", subject, _shown(image), _shown(after), after)))
+        return Plan((*settled, Operation("edit", subject, _shown(image), _shown(after), after)))
+
+    def _owed(self, current: Current) -> tuple[list[Instance], list[tuple[Instance, PocketError]]]:
+        """Return those that a run which died was to start, and those of them that cannot be, each with the reason.
+
+        The one that the request is about must be.
+        """
+        ready: list[Instance] = []
+        asleep = []
+        running = [one for one in current.instances if one.state != "stopped"]
+        for instance in sorted(current.stopped, key=lambda one: one.instance_id != self._instance_id):
+            try:
+                check_start(instance, current.host)
+                if current.host.capacity:
+                    current.host.capacity.check_starts([*ready, instance], running)
+            except PocketError as error:
+                if instance.instance_id == self._instance_id:
+                    raise PocketError(f"instance_id: {_asleep(instance, error)}", code=error.code) from error
+                asleep.append((instance, error))
+            else:
+                ready.append(instance)
+        return ready, asleep
+
+    def _check_capture(self, instance: Instance, current: Current) -> None:
+        if self._freeze and not _is_owed_a_start(instance):
+            check_freezable(instance)
+        if self._stops(instance):
+            try:
+                check_start(instance, current.host)
+            except PocketError as error:
+                raise PocketError(
+                    f"instance_id: {instance.label} is to be stopped while its image is made, and could not be started "
+                    f"again: {error.message}; or state no_reboot: true to have it go on",
+                    code=error.code,
+                ) from error
 
     def _check_same(self, image: Image) -> None:
         if image.source.location != self._instance_id:
@@ -169,14 +227,22 @@ class CaptureTask(Task[Current]):
         }
 
     def warnings(self, plan: Plan, current: Current) -> list[str]:
+        told = [_asleep(instance, error) for instance, error in self._owed(current)[1]]
         for operation in plan:
-            if operation.action == "capture" and self._stops(operation.payload):
-                told = (
-                    f"The instance {operation.payload.label} is stopped while its image is made, and started again; "
-                    "state no_reboot: true to have it go on"
+            if operation.action != "capture":
+                continue
+            label = operation.payload.label
+            if self._stops(operation.payload):
+                told.append(
+                    f"The instance {label} is stopped while its image is made, and started again; state "
+                    "no_reboot: true to have it go on"
                 )
-                return [told]
-        return []
+            elif _is_owed_a_start(operation.payload):
+                told.append(
+                    f"The instance {label} was stopped for an image by a run that died; its disk is copied as it is, "
+                    "and it is started again then"
+                )
+        return told
 
     def _stops(self, instance: Instance) -> bool:
         return instance.state != "stopped" and not self._no_reboot
@@ -198,18 +264,23 @@ class CaptureTask(Task[Current]):
                 raise
 
     def _capture(self, instance: Instance) -> None:
-        if not self._stops(instance):
+        if not self._stops(instance) and not _is_owed_a_start(instance):
             self._launches.close()  # they need not wait for a long copy
             self._take(instance)
             return
-        failures = self._lifecycle.stop([instance], self._stop_timeout, STOPPED)
-        if failures:
-            raise failures[0].error
+        if self._stops(instance):
+            failures = self._lifecycle.stop([instance], self._stop_timeout, STOPPED)
+            if failures:
+                raise failures[0].error
+        try:
+            self._take_and_start(instance)
+        except PocketError as error:
+            error.changed = True  # it was down, or there is the image
+            raise
+
+    def _take_and_start(self, instance: Instance) -> None:
         try:
             self._take(instance.with_state("stopped"))
-        except PocketError as error:
-            error.changed = True  # it was down
-            raise
         finally:
             self._start(instance)
 
@@ -224,6 +295,11 @@ class CaptureTask(Task[Current]):
         attempt = f"Cannot make an image of the instance {instance.label}"
         with image_files.incoming(self._store, attempt) as path:
             path.unlink()  # it was made for its name's sake
+            if not self._no_reboot and self._hypervisor.is_running(instance.instance_id):
+                raise PocketError(
+                    f"{attempt}: somebody has started it meanwhile; run this again, or state no_reboot: true",
+                    code="IncorrectInstanceState",
+                )
             self._copies.make(disk_at(instance, ROOT_DEVICE), instance, path, self._freeze)
             found = inspect(path, "qcow2", f"the root disk of {instance.label}")
             checksum = image_files.checksum_of(path)
@@ -265,6 +341,15 @@ class CaptureTask(Task[Current]):
             unknown = dict.fromkeys(("image_id", "creation_date", "checksum", "path"))
             image = {**unknown, "name": self._name, "state": "available", **self._after(state)}
         return {"image": image, "image_id": image["image_id"]}
+
+
+def _is_owed_a_start(instance: Instance) -> bool:
+    """Whether a run has stopped it for an image, and died before it could start it again."""
+    return instance.state == "stopped" and instance.state_reason.startswith(STOPPED)
+
+
+def _asleep(instance: Instance, error: PocketError) -> str:
+    return f"{instance.label} was stopped for an image by a run that died, and stays stopped: {error.message}"
 
 
 def _check(params: Mapping[str, Any]) -> None:

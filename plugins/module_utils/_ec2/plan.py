@@ -14,11 +14,11 @@ from .block_devices import DiskChange, check_once, shown
 from .changes import changes, had_for_life, left_as, outdated
 from .drift import drift, unreserved
 from .filters import matches
-from .launches import active_network, check_selection, fitting, new_instances
-from .lost_files import check_files
+from .launches import check_selection, fitting, new_instances
 from .model import LAUNCHED, LAUNCHING, Instance
 from .orphans import Orphan
 from .request import Current, Launch, Request
+from .starts import check_start
 from .tokens import record_launch, taken_up
 from .volumes import Volume
 
@@ -219,10 +219,8 @@ def _check_starts(operations: Sequence[Operation], staying: Sequence[Instance], 
     starts = []
     for operation in operations:
         if operation.action in ("start", "restart"):
-            for interface in operation.payload.interfaces:
-                active_network(interface.network, current)
             instance = there[operation.payload.instance_id]
-            check_files(instance, current.lost, new_seed=instance.instance_id in reseeded)
+            check_start(instance, current, new_seed=instance.instance_id in reseeded)
             if operation.action == "start" or instance.state == "stopped":
                 starts.append(operation.payload)
     if current.capacity is not None:

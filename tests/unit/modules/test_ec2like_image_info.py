@@ -204,24 +204,30 @@ def test_a_disk_that_leads_elsewhere_is_refused(desk: Desk) -> None:
     assert "/etc/shadow" in desk.capture_refused("InvalidParameterValue")
 
 
-@pytest.mark.parametrize("no_reboot", [True, False])
+@pytest.mark.parametrize("mode", ["stopped", "running", "frozen"])
 @pytest.mark.parametrize("left", range(9))
-def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, no_reboot: bool) -> None:
-    params = desk.image_params(no_reboot=no_reboot)
+def test_killed_anywhere_the_next_run_converges(desk: Desk, left: int, mode: str) -> None:
+    stated = {"no_reboot": mode != "stopped", "freeze": mode == "frozen"}
+    writes = len(desk.guard.writes)
     desk.guard.left = left
     try:
-        execute(desk.capture_task, params)
+        execute(desk.capture_task, desk.image_params(**stated))
     except Killed:
         pass
     else:
-        assert left >= (1 if no_reboot else 6)
+        assert left >= (6 if mode == "stopped" else 1)
     desk.guard.left = None
-    done = execute(desk.capture_task, params)
+    done = execute(desk.capture_task, desk.image_params(**stated))
+    # A guest that is shut down for the copy is off whichever run makes it, and one that goes on is frozen if asked.
+    made = {"stopped": "copy disk.qcow2", "running": f"back up {desk.first}"}.get(
+        mode, f"freeze and back up {desk.first}"
+    )
+    assert {one for one in desk.guard.writes[writes:] if one.startswith(("copy", "back up", "freeze"))} == {made}
     assert desk.hypervisor.running == {desk.first, desk.second}
     assert sorted(path.name for path in desk.store.image_directory.iterdir()) == sorted(
         [Path(done["image"]["path"]).name, "ami-0123456789abcdef0.raw"]
     )
-    assert desk.capture(no_reboot=no_reboot)["changed"] is False
+    assert desk.capture(**stated)["changed"] is False
 
 
 @pytest.fixture
