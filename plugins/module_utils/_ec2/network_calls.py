@@ -13,7 +13,7 @@ from typing import Any
 from .._errors import PocketError
 from . import link, reservations
 from .connection import Connection
-from .network_xml import host_xml, network_of, network_xml, parent_index, range_xml, uses_network
+from .network_xml import dhcp_ranges, host_xml, network_of, network_xml, parent_index, range_xml, uses_network
 from .networks import Address, AddressRange, Host, Lease, Network
 
 __all__ = ["NetworkCalls"]
@@ -163,20 +163,26 @@ class NetworkCalls(Connection):
             reservations.make(xml)
             connection.networkDefineXML(xml)
 
-    def set_dhcp_range(self, name: str, old: AddressRange | None, new: AddressRange | None) -> None:
-        """Change the range that dnsmasq gives addresses from, of an active network at once."""
+    def set_dhcp_range(self, name: str, addresses: AddressRange | None) -> None:
+        """Change the range that dnsmasq gives addresses from, of an active network at once; none takes it away."""
         libvirt = self._libvirt
-        section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_RANGE
         with self._attempt(f"change the DHCP range of the network {name}"):
             network = self._connection.networkLookupByName(name)
-            flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+            definition = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+            self._update_range(network, definition, addresses, libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG)
             if network.isActive():
-                flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
-            parent = parent_index(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE), 4)
-            if old:
+                self._update_range(network, network.XMLDesc(), addresses, libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE)
+
+    def _update_range(self, network: Any, xml: str, addresses: AddressRange | None, flags: int) -> None:
+        """Change the range in one of the two definitions, `xml`: after a run that was killed, they may differ."""
+        libvirt = self._libvirt
+        section, parent = libvirt.VIR_NETWORK_SECTION_IP_DHCP_RANGE, parent_index(xml, 4)
+        present = dhcp_ranges(xml)
+        for old in present:
+            if old != addresses:
                 network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, section, parent, range_xml(old), flags)
-            if new:
-                network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, parent, range_xml(new), flags)
+        if addresses and addresses not in present:
+            network.update(libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, section, parent, range_xml(addresses), flags)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
         """Whether the network is started with the daemon."""

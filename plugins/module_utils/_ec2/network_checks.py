@@ -129,8 +129,7 @@ def _check_users(current: Current, network: Network, wanted: Network) -> None:
                 code="DependencyViolation",
             )
     running = [name for name, runs in current.users.items() if runs]
-    restarts = network.outdated or network.started_with != wanted.started_with
-    if network.active and restarts and running:
+    if running and network.restarts_for(wanted):
         raise PocketError(
             f"bridge, cidr, mode, gateway, dns, ipv6_cidr: the change takes a restart of the network {wanted.name!r}, "
             f"which would cut off {some(running)}; stop them first",

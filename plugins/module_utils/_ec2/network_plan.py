@@ -50,19 +50,25 @@ class Request:
 def plan_network(current: Current, request: Request) -> Plan:
     """Return what is to be done; raises PocketError where the request cannot be met."""
     network = current.network
-    if network is not None and not network.ours and not request.adopt:
-        wanted = _after(network, request)
-        if not request.present or wanted != network or not network.active:
-            raise PocketError(
-                f"name: the network {network.name!r} was not made by this collection, so it is left alone; "
-                "choose another name, or state adopt: true to have it changed",
-                code="OperationNotPermitted",
-            )
+    foreign = network is not None and not network.ours and not request.adopt
     if not request.present:
+        if foreign:
+            raise _not_ours(request.name)
         return Plan(tuple(_removal(current, request)))
     wanted = replace(_after(network, request) if network else _new(request), active=True)
+    plan = Plan(tuple(_operations(current, wanted)))
+    if foreign and plan.changed:
+        raise _not_ours(request.name)
     check_network(current, wanted)
-    return Plan(tuple(_operations(current, wanted)))
+    return plan
+
+
+def _not_ours(name: str) -> PocketError:
+    return PocketError(
+        f"name: the network {name!r} was not made by this collection, so it is left alone; choose another name, or "
+        "state adopt: true to have it changed",
+        code="OperationNotPermitted",
+    )
 
 
 # What is wanted
@@ -142,22 +148,22 @@ def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
     def operation(action: str, payload: Any = wanted) -> Operation:
         return Operation(action, f"network {wanted.name}", before, after, payload)
 
-    if network is None or _defined(network) != _defined(wanted):
+    restarts = network is not None and network.restarts_for(wanted)
+    # A running DHCP server is given another range at once, by an update, which the definition takes, too.
+    updates = network is not None and network.active and not restarts
+    if network is None or _defined(network, updates) != _defined(wanted, updates):
         yield operation("define")
     hook = hook_text(wanted.name, wanted.uplink, wanted.bridge) if wanted.uplink else None
     if hook != current.hook:
         yield operation("hook", (wanted.name, hook))
     if wanted.autostart != (network.autostart if network else False):
         yield operation("autostart")
-    restarts = False
-    if network is not None and network.active:
-        restarts = network.outdated or network.started_with != wanted.started_with
-        if restarts:
-            yield operation("restart")
-        elif network.dhcp_range != wanted.dhcp_range:
-            yield operation("range", (wanted.name, network.dhcp_range, wanted.dhcp_range))
-    else:
+    if network is None or not network.active:
         yield operation("start")
+    elif restarts:
+        yield operation("restart")
+    elif {network.dhcp_range, network.live_range} != {wanted.dhcp_range}:
+        yield operation("range", (wanted.name, wanted.dhcp_range))
     old = network.uplink if network else None
     if old and old != wanted.uplink and _master(current, old) == wanted.bridge:
         yield operation("detach", old)
@@ -165,9 +171,9 @@ def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
         yield operation("attach")
 
 
-def _defined(network: Network) -> tuple[Any, ...]:
-    """Return what the definition holds. An active network's range is changed by an update instead, which is at once."""
-    dhcp_range = None if network.active else network.dhcp_range
+def _defined(network: Network, updates: bool) -> tuple[Any, ...]:
+    """Return what a definition is written for, which is not the range where that `updates`."""
+    dhcp_range = None if updates else network.dhcp_range
     kept = (network.mode, network.bridge, network.interface, network.ipv6, network.gateway, network.dns, network.dhcp)
     return (*kept, network.uplink, network.address_range, dhcp_range)
 
@@ -181,7 +187,13 @@ def _shown(network: Network | None, current: Current) -> dict[str, Any] | None:
     if network is None:
         return None
     attached = network.uplink is not None and _master(current, network.uplink) == network.live_bridge
-    return {**network.printable(), **_uplink_shown(network, attached)}
+    return {**network.printable(), **_range_shown(network), **_uplink_shown(network, attached)}
+
+
+def _range_shown(network: Network) -> dict[str, Any]:
+    if not network.active or network.live_range == network.dhcp_range:
+        return {}
+    return {"dhcp_range": f"{network.live_range or 'none'} (defined is {network.dhcp_range or 'none'})"}
 
 
 def _uplink_shown(network: Network, attached: bool) -> dict[str, Any]:

@@ -21,7 +21,16 @@ from .networks import AddressRange, Host, Network
 from .reservations import WATCH, dnsmasq_options
 from .xml_text import Element, add, child, element, parse, register, text_of
 
-__all__ = ["METADATA_URI", "host_xml", "network_of", "network_xml", "parent_index", "range_xml", "uses_network"]
+__all__ = [
+    "METADATA_URI",
+    "dhcp_ranges",
+    "host_xml",
+    "network_of",
+    "network_xml",
+    "parent_index",
+    "range_xml",
+    "uses_network",
+]
 
 METADATA_URI = "https://pocket.cloud/xmlns/network/1"
 register("pocket-network", METADATA_URI)
@@ -199,6 +208,13 @@ def parent_index(xml: str, version: int) -> int:
     return -1 if address is None else root.findall("ip").index(address)
 
 
+def dhcp_ranges(xml: str) -> list[AddressRange]:
+    """Return the ranges that the DHCP server of a network with this definition gives IPv4 addresses from."""
+    address = _address(parse(xml), 4)
+    found = address.iterfind("dhcp/range") if address is not None else []
+    return [AddressRange.of(f"{one.get('start')}-{one.get('end')}", "dhcp_range") for one in found]
+
+
 def network_of(xml: str, *, active: bool, autostart: bool, live_xml: str | None = None) -> Network:
     """Return the network that libvirt's XML describes.
 
@@ -209,7 +225,8 @@ def network_of(xml: str, *, active: bool, autostart: bool, live_xml: str | None 
     if live_xml is None:
         return network
     live = _read(live_xml)
-    return replace(network, outdated=live.started_with != network.started_with, live_bridge=live.bridge)
+    outdated = live.started_with != network.started_with
+    return replace(network, outdated=outdated, live_bridge=live.bridge, live_range=live.dhcp_range)
 
 
 def _read(xml: str) -> Network:

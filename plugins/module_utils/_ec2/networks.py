@@ -116,6 +116,7 @@ class Network:
     :param uplink: the host's interface that is to be attached to the bridge.
     :param outdated: whether it was started with another definition than the one it has now.
     :param live_bridge: the bridge it was started with.
+    :param live_range: the range that its running DHCP server gives addresses from, which can be changed at once.
     :param xml: its definition, where it has one.
     """
 
@@ -137,6 +138,7 @@ class Network:
     autostart: bool = False
     outdated: bool = False
     live_bridge: str = ""
+    live_range: AddressRange | None = None
     xml: str = field(default="", repr=False, compare=False)
 
     @property
@@ -167,6 +169,10 @@ class Network:
         if self.bare:
             return self.mode, self.bridge
         return self.mode, self.bridge, self.interface, self.ipv6, self.gateway, self.dns
+
+    def restarts_for(self, wanted: Network) -> bool:
+        """Whether it is running otherwise than `wanted` says, in what only a restart changes."""
+        return self.active and (self.outdated or self.started_with != wanted.started_with)
 
     def printable(self) -> dict[str, Any]:
         """Return what a diff and a module show of it."""

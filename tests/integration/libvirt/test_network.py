@@ -57,6 +57,12 @@ class Networks:
     def xml(self, name: str = "pocket") -> ET.Element:
         return ET.fromstring(self.host.virsh("net-dumpxml", name))
 
+    def ranges(self) -> list[list[str]]:
+        """What the running DHCP server gives addresses from, and what one that starts would."""
+        texts = [self.host.virsh("net-dumpxml", *options, "pocket") for options in ((), ("--inactive",))]
+        found = [ET.fromstring(text).iterfind("ip/dhcp/range") for text in texts]
+        return [[f"{one.get('start')}-{one.get('end')}" for one in ranges] for ranges in found]
+
     def ports(self) -> str:
         """The interfaces of the host by name; their states change by themselves."""
         return self.host.run(["sh", "-c", "ip -br link | awk '{print $1, $3}' | sort"]).stdout
@@ -118,6 +124,40 @@ def test_each_setting_is_set_kept_and_changed(networks: Networks) -> None:
     networks.host.virsh("net-destroy", "pocket")
     networks.again()
     networks.again(state="absent")
+
+
+def test_a_range_is_served_at_once_whatever_else_is_changed(
+    networks: Networks, machine: Callable[..., Machine]
+) -> None:
+    one, two = "10.80.0.200-10.80.0.209", "10.80.0.220-10.80.0.229"
+    networks.again(dhcp_range=one)
+    networks.again(dhcp_range=two, address_range="10.80.0.10-10.80.0.20")
+    assert networks.ranges() == [[two], [two]]
+    assert machine("stranger", "pocket0").dhcp()[0].startswith("10.80.0.22")
+    networks.again(dhcp_range="", dhcp=False)
+    assert networks.ranges() == [[], []]
+    networks.again(dhcp_range=one, dhcp=True)
+    assert networks.ranges() == [[one], [one]]
+    # As a run leaves it that is killed on the way: the definition and the DHCP server differ.
+    start, end = one.split("-")
+    delete = ("net-update", "pocket", "delete", "ip-dhcp-range", f"<range start='{start}' end='{end}'/>")
+    networks.host.virsh(*delete, "--live")
+    assert f"none (defined is {one})" in networks.again()["diff"]["before"]
+    assert networks.ranges() == [[one], [one]]
+    networks.host.virsh(*delete, "--config")
+    networks.again(dhcp_range=two)
+    assert networks.ranges() == [[two], [two]]
+
+
+def test_a_network_that_was_stopped_starts_with_its_range(networks: Networks) -> None:
+    one, two = "10.80.0.200-10.80.0.209", "10.80.0.220-10.80.0.229"
+    networks.again()
+    for asked in (one, two, ""):
+        networks.host.virsh("net-destroy", "pocket")
+        networks.again(dhcp_range=asked)
+        assert networks.ranges() == [[asked] if asked else []] * 2
+    networks.again(dhcp_range=one, mode="open")
+    assert networks.ranges() == [[one], [one]]
 
 
 @pytest.mark.parametrize("cidr", ["127.0.5.0/24", "224.1.0.0/24", "0.0.0.0/8", "169.254.0.0/24", "240.0.0.0/24"])

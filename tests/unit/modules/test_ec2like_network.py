@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import store
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_task import NetworkTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import network_of
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.networks import AddressRange
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Interface
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed, KvmHost
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
@@ -127,14 +128,51 @@ def test_the_defaults_are_those_of_a_new_network_only(desk: Desk) -> None:
 
 def test_what_can_be_changed_in_place_is(desk: Desk) -> None:
     desk.again()
-    assert desk.writes(dhcp_range="10.80.0.200-10.80.0.250") == ["range pocket"]
-    assert desk.writes(dhcp_range="") == ["range pocket"]
+    assert desk.writes(dhcp_range="10.80.0.200-10.80.0.250") == ["range pocket", "serve pocket"]
+    assert desk.writes(dhcp_range="") == ["range pocket", "serve pocket"]
     assert desk.writes(autostart=False) == ["autostart pocket"]
     assert desk.writes(address_range="10.80.0.10-10.80.0.20") == ["define pocket"]
     assert desk.writes(mode="route") == ["define pocket", "stop pocket", "start pocket"]
     assert desk.writes(uplink="eth1") == ["define pocket", "hook pocket", "attach eth1"]
     assert desk.writes(uplink="") == ["define pocket", "hook pocket", "detach eth1"]
     assert desk.uplinks.hook("pocket") is None
+
+
+RANGE, OTHER = "10.80.0.200-10.80.0.250", "10.80.0.210-10.80.0.220"
+
+
+def test_a_range_is_served_whatever_else_is_changed_with_it(desk: Desk) -> None:
+    desk.again(dhcp_range=RANGE)
+    assert "restart" not in desk.writes(dhcp_range=OTHER, address_range="10.80.0.10-10.80.0.20")
+    assert str(desk.hypervisor.nets["pocket"].live_range) == OTHER
+    desk.again(dhcp_range="", uplink="eth1")
+    assert desk.hypervisor.nets["pocket"].live_range is None
+    desk.again(dhcp_range=RANGE, uplink="", mode="open")
+    assert str(desk.hypervisor.nets["pocket"].live_range) == RANGE
+    desk.again(dhcp_range="", dhcp=False)
+    assert desk.hypervisor.nets["pocket"].live_range is None
+
+
+@pytest.mark.parametrize("told", ["10.80.0.200-10.80.0.250", None])
+def test_a_server_that_runs_with_another_range_than_the_defined_is_given_that(desk: Desk, told: str | None) -> None:
+    desk.again(dhcp_range=OTHER)
+    there = desk.hypervisor.nets["pocket"]
+    desk.hypervisor.nets["pocket"] = replace(there, live_range=AddressRange.of(told, "dhcp_range") if told else None)
+    diff = desk.again()["diff"]
+    assert f"{told or 'none'} (defined is {OTHER})" in diff["before"]
+    assert OTHER in diff["after"]
+    assert str(desk.hypervisor.nets["pocket"].live_range) == OTHER
+
+
+def test_a_network_that_is_stopped_or_to_be_restarted_starts_with_its_range(desk: Desk) -> None:
+    desk.again()
+    desk.hypervisor.stop_network("pocket")
+    assert desk.writes(dhcp_range=RANGE) == ["define pocket", "start pocket"]
+    assert str(desk.hypervisor.nets["pocket"].live_range) == RANGE
+    kill_after(desk, 1, mode="open")
+    assert desk.hypervisor.nets["pocket"].outdated
+    assert desk.writes(dhcp_range=OTHER) == ["define pocket", "stop pocket", "start pocket"]
+    assert str(desk.hypervisor.nets["pocket"].live_range) == OTHER
 
 
 def test_the_uplink_is_attached_by_a_hook_and_at_once(desk: Desk) -> None:
@@ -180,6 +218,11 @@ def test_a_network_of_somebody_else_is_left_alone_unless_adopted(desk: Desk) -> 
     assert "adopt" in refused["msg"]
     assert refused["error_code"] == "OperationNotPermitted"
     assert "adopt" in desk.refuse(name="default", state="absent")["msg"]
+    for stated in ({"outdated": True}, {"live_range": AddressRange.of("192.168.122.2-192.168.122.9", "dhcp_range")}):
+        there = desk.hypervisor.nets["default"]
+        desk.hypervisor.nets["default"] = replace(there, **stated)
+        assert "adopt" in desk.refuse(name="default")["msg"]
+        desk.hypervisor.nets["default"] = there
     desk.again(name="default", mode="open", adopt=True)
     assert 'name="lan"' in desk.hypervisor.nets["default"].xml
     desk.again(name="default", state="absent", adopt=True)
@@ -393,6 +436,36 @@ def test_killed_anywhere_the_next_run_converges(tmp_path: Path, monkeypatch: pyt
             if not killed:
                 break
         assert number > 2
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize(
+    "goal",
+    [
+        {"dhcp_range": OTHER},
+        {"dhcp_range": "", "dhcp": False},
+        {"dhcp_range": OTHER, "address_range": "10.80.0.10-10.80.0.20"},
+        {"dhcp_range": OTHER, "mode": "open"},
+        {"dhcp_range": "", "uplink": "eth1"},
+    ],
+)
+def test_killed_anywhere_a_range_is_served_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goal: dict[str, Any], active: bool
+) -> None:
+    for number in range(100):
+        with monkeypatch.context() as patches:
+            desk = Desk(tmp_path / str(number), patches)
+            desk.call(dhcp_range=RANGE)
+            if not active:
+                desk.hypervisor.stop_network("pocket")
+            killed = kill_after(desk, number, **goal)
+            desk.call(**goal)
+            assert desk.call(**goal)["changed"] is False
+            network = desk.hypervisor.nets["pocket"]
+            assert str(network.dhcp_range or "") == str(network.live_range or "") == goal["dhcp_range"]
+        if not killed:
+            break
+    assert number > 1
 
 
 def test_killed_anywhere_between_a_bridge_of_its_own_and_the_hosts(

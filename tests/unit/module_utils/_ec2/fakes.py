@@ -386,14 +386,18 @@ class FakeHypervisor(Hypervisor):
         old = self.nets.get(network.name)
         active = old.active if old else False
         made = network_of(network_xml(network), active=active, autostart=old.autostart if old else False)
-        live = old.live_bridge if old else ""
-        changed = old is not None and old.started_with != made.started_with
-        self.nets[network.name] = replace(made, live_bridge=live, outdated=active and changed)
+        if old and active:
+            outdated = old.started_with != made.started_with
+            made = replace(made, live_bridge=old.live_bridge, live_range=old.live_range, outdated=outdated)
+        self.nets[network.name] = made
 
-    def set_dhcp_range(self, name: str, old: AddressRange | None, new: AddressRange | None) -> None:
+    def set_dhcp_range(self, name: str, addresses: AddressRange | None) -> None:
         self._fail("range", name)
-        assert self.nets[name].dhcp_range == old
-        self.nets[name] = replace(self.nets[name], dhcp_range=new)
+        changed = replace(self.nets[name], dhcp_range=addresses)
+        self.nets[name] = replace(changed, xml=network_xml(changed))
+        if changed.active:
+            self.guard.write(f"serve {name}")
+            self.nets[name] = replace(self.nets[name], live_range=addresses)
 
     def set_autostart(self, name: str, autostart: bool) -> None:
         self._fail("autostart", name)
@@ -401,14 +405,16 @@ class FakeHypervisor(Hypervisor):
 
     def start_network(self, name: str) -> None:
         self._fail("start", name)
-        self.nets[name] = replace(self.nets[name], active=True, outdated=False, live_bridge=self.nets[name].bridge)
+        network = self.nets[name]
+        live = replace(network, live_bridge=network.bridge, live_range=network.dhcp_range)
+        self.nets[name] = replace(live, active=True, outdated=False)
 
     def stop_network(self, name: str) -> None:
         self._fail("stop", name)
         for one, interface in self.interfaces.items():  # a bridge that goes sets its ports free
             if interface.master == self.nets[name].live_bridge:
                 self.interfaces[one] = replace(interface, master=None)
-        self.nets[name] = replace(self.nets[name], active=False, outdated=False, live_bridge="")
+        self.nets[name] = replace(self.nets[name], active=False, outdated=False, live_bridge="", live_range=None)
 
     def undefine_network(self, name: str) -> None:
         self._fail("undefine", name)
