@@ -22,14 +22,15 @@ options:
   state:
     description:
       - V(present) launches the instances that are missing and leaves those that exist as they are, running or stopped.
-        One that a run which died had stopped for a change is started again.
+        One that a run which died had stopped for a change, or for an image of it, is started again.
       - V(running) (or V(started)) launches as V(present) does, starts those that are stopped, and resumes those whose
         machine stands still, by C(virsh suspend) or because their disk's file system was full. One that stands still
         again at once fails the task, which names the disk.
       - V(stopped) presses the power button and waits for O(stop_timeout); a guest that is still running then is
         powered off. RV(instances[].state_transition_reason) says which. Disk, id and addresses stay.
       - V(restarted) (or V(rebooted)) stops and starts, softly for O(stop_timeout) and then hard; disk, id and addresses
-        stay, and an instance that terminates when its guest shuts down is not terminated by it.
+        stay, and an instance that terminates when its guest shuts down is not terminated by it. A hibernated one goes
+        on from where it was.
       - V(terminated) (or V(absent)) takes the instances away with their disks. Those that are terminated already count
         as done. Of one whose domain somebody undefined, it takes away what is left, where O(instance_ids) names it;
         M(pocket.cloud.ec2like_host_info) lists such. Volumes stay then.
@@ -111,8 +112,9 @@ options:
     default: newest
   termination_protection:
     description:
-      - Whether the instances may not be terminated, by whatever asks for it. By default new ones may be, and existing
-        ones stay as they are.
+      - Whether no task may terminate the instances. By default tasks may terminate new ones, and existing ones stay as
+        they are. As in EC2, a guest that shuts itself down is not kept from it, where
+        O(instance_initiated_shutdown_behavior) is V(terminate).
       - V(false) together with the state V(terminated) lifts the protection and terminates.
     type: bool
   instance_initiated_shutdown_behavior:
@@ -158,7 +160,7 @@ options:
     description: Virtual processors of the instances, 1 to 255; together with O(memory_mib).
     type: int
   memory_mib:
-    description: Memory of the instances in MiB, at least 32; together with O(vcpus).
+    description: Memory of the instances in MiB, 32 to 33554432 (32 TiB); together with O(vcpus).
     type: int
   user_data:
     description:

@@ -15,7 +15,7 @@ from .interfaces import DHCP, SEED, Interface, mac_address
 from .networks import Address, Network
 from .request import Current, InterfaceRequest, Template
 
-__all__ = ["active_network", "available", "free_addresses", "plan_interfaces", "taken"]
+__all__ = ["active_network", "available", "check_stated", "free_addresses", "plan_interfaces", "taken"]
 
 IPv4 = ipaddress.IPv4Address
 IPv6 = ipaddress.IPv6Address
@@ -63,6 +63,33 @@ def active_network(name: str, current: Current) -> Network:
         f"network: there is no network {name!r} on this host (there are: {known}); make it with ec2like_network",
         code="InvalidSubnetID.NotFound",
     )
+
+
+# What is stated
+
+
+def check_stated(wanted: InterfaceRequest) -> None:
+    """Raise InvalidParameterValue where an address that is stated is none, whatever network it is for."""
+    if wanted.private_ip_address is not None:
+        _ipv4(f"{wanted.parameter}private_ip_address", wanted.private_ip_address)
+    if wanted.ipv6_address is not None:
+        _ipv6(f"{wanted.parameter}ipv6_address", wanted.ipv6_address)
+
+
+def _ipv4(parameter: str, text: str | None) -> IPv4:
+    try:
+        return IPv4(text or "")
+    except ValueError as error:
+        raise _bad(f"{parameter}: {text!r} is no IPv4 address") from error
+
+
+def _ipv6(parameter: str, text: str | None) -> IPv6:
+    if "%" in str(text):
+        raise _bad(f"{parameter}: {text!r} names a link; give the address without '%' and what follows it")
+    try:
+        return IPv6(text or "")
+    except ValueError as error:
+        raise _bad(f"{parameter}: {text!r} is no IPv6 address") from error
 
 
 # What is taken
@@ -163,12 +190,9 @@ def available(network: Network, taken: Iterable[Address]) -> int:
 
 
 def _stated_ipv4(current: Current, network: Network, wanted: InterfaceRequest, taken: set[Address]) -> IPv4:
-    parameter, text = f"{wanted.parameter}private_ip_address", wanted.private_ip_address
+    parameter = f"{wanted.parameter}private_ip_address"
     interface = _interface(network)
-    try:
-        address = IPv4(text or "")
-    except ValueError as error:
-        raise _bad(f"{parameter}: {text!r} is no IPv4 address") from error
+    address = _ipv4(parameter, wanted.private_ip_address)
     subnet = interface.network
     if address not in subnet or address in (subnet.network_address, subnet.broadcast_address):
         raise _bad(f"{parameter}: {address} is no machine's address in {subnet}, the subnet of {network.name!r}")
@@ -233,18 +257,13 @@ _SALTS = 4096
 
 
 def _stated_ipv6(current: Current, network: Network, wanted: InterfaceRequest, taken: set[Address]) -> IPv6:
-    parameter, text = f"{wanted.parameter}ipv6_address", wanted.ipv6_address
+    parameter = f"{wanted.parameter}ipv6_address"
     if network.ipv6 is None:
         raise _bad(
             f"{parameter}: the network {network.name!r} has no IPv6 subnet; give it one with ec2like_network's "
             "ipv6_cidr, or leave the address out"
         )
-    if "%" in str(text):
-        raise _bad(f"{parameter}: {text!r} names a link; give the address without '%' and what follows it")
-    try:
-        address = IPv6(text or "")
-    except ValueError as error:
-        raise _bad(f"{parameter}: {text!r} is no IPv6 address") from error
+    address = _ipv6(parameter, wanted.ipv6_address)
     subnet = network.ipv6.network
     if address not in subnet or address == subnet.network_address:
         raise _bad(f"{parameter}: {address} is no machine's address in {subnet}, the subnet of {network.name!r}")

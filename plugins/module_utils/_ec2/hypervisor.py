@@ -97,7 +97,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
                 return None
             raise
         instance = instance_of(xml, _state_name(state, reason))
-        if instance is None:
+        if instance is None or instance.instance_id != domain.name():  # a copy of one of ours is somebody's own
             return None
         paused = _PAUSES.get(reason, "") if state == _PAUSED else ""
         by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
@@ -197,13 +197,13 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             return None
 
     def host_size(self) -> HostSize:
-        """Return what the host has, and how much of it the running domains of others take."""
+        """Return what the host has, and how much of it the running domains of others take; read instances() before."""
         connection = self._connection
         with self._attempt(f"ask {self.uri} what its host has"):
             memory_mib, cpus = connection.getInfo()[1:3]
             others = 0
             for domain in connection.listAllDomains(self._libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-                if not domain.name().startswith("i-"):
+                if domain.name() not in self._seen:
                     others += domain.maxMemory() // 1024
         return HostSize(cpus, memory_mib, others)
 

@@ -15,6 +15,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Operation, Plan
 from .._runner import Task
+from .._seconds import check_seconds
 from . import disk_files, image_files
 from .disk_copies import DiskCopies
 from .disks import ROOT_DEVICE
@@ -25,7 +26,7 @@ from .image_task import ImageTask, described
 from .images import Image, ImageSource, gib, inspect
 from .lifecycle import Lifecycle
 from .lost_files import lost_files
-from .model import LAUNCHED, Instance, check_description, check_instance_id
+from .model import IMAGING, LAUNCHED, Instance, check_description, check_instance_id
 from .request import Current as Host
 from .starts import check_start
 from .store import Store
@@ -33,9 +34,6 @@ from .tombstones import timestamp
 from .volumes import disk_at
 
 __all__ = ["CaptureTask", "image_task"]
-
-# Why those are stopped that are to be started again. It goes with whatever else happens to the instance.
-STOPPED = "Stopped to make an image of it"
 
 
 @dataclass(frozen=True)
@@ -269,7 +267,7 @@ class CaptureTask(Task[Current]):
             self._take(instance)
             return
         if self._stops(instance):
-            failures = self._lifecycle.stop([instance], self._stop_timeout, STOPPED)
+            failures = self._lifecycle.stop([instance], self._stop_timeout, IMAGING)
             if failures:
                 raise failures[0].error
         try:
@@ -345,7 +343,7 @@ class CaptureTask(Task[Current]):
 
 def _is_owed_a_start(instance: Instance) -> bool:
     """Whether a run has stopped it for an image, and died before it could start it again."""
-    return instance.state == "stopped" and instance.state_reason.startswith(STOPPED)
+    return instance.state == "stopped" and instance.state_reason.startswith(IMAGING)
 
 
 def _asleep(instance: Instance, error: PocketError) -> str:
@@ -375,10 +373,7 @@ def _check(params: Mapping[str, Any]) -> None:
             "freeze: is for an instance that goes on while its disk is copied; state no_reboot: true, too",
             code="InvalidParameterCombination",
         )
-    if params["stop_timeout"] < 0:
-        raise PocketError(
-            f"stop_timeout: {params['stop_timeout']} is negative; give seconds, 0 or more", code="InvalidParameterValue"
-        )
+    check_seconds("stop_timeout", params["stop_timeout"])
 
 
 def _shown(image: Image | None) -> dict[str, Any] | None:

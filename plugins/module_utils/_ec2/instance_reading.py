@@ -18,7 +18,7 @@ from .hypervisor import Hypervisor
 from .images import Image
 from .instance_disks import shelf_of
 from .key_task import key_pairs
-from .lost_files import lost_files
+from .lost_files import LostFile, lost_files
 from .machine import Abilities
 from .model import Instance
 from .networks import Address, Network
@@ -80,7 +80,7 @@ class InstanceReading:
             capacity=self._capacity(),
             token=token,
             shelf=self._shelf(instances),
-            lost=lost_files(one for one in instances if self._may_start(one)),
+            lost=self._lost(instances),
         )
         if self._answered is None:  # what is launched afterwards answers itself
             self._answered = answered(self._hypervisor, current, self._request) if may_launch else {}
@@ -91,9 +91,12 @@ class InstanceReading:
             return None
         return self._store.capacity(self._hypervisor.host_size())
 
-    def _may_start(self, instance: Instance) -> bool:
+    def _lost(self, instances: Sequence[Instance]) -> Mapping[str, Sequence[LostFile]]:
+        """Return the files that those which may be started lack; of another host's, only its libvirt knows."""
+        if self._request.state not in _MAY_START or self._hypervisor.boot() is None:
+            return {}
         anew = self._request.allow_stop or self._request.state == "restarted"
-        return self._request.state in _MAY_START and (anew or instance.state in ("stopped", "stopping"))
+        return lost_files(one for one in instances if anew or one.state in ("stopped", "stopping"))
 
     def _shelf(self, instances: tuple[Instance, ...]) -> Shelf:
         template = self._request.template
@@ -122,6 +125,8 @@ class InstanceReading:
         try:
             return self._store.image(self._request.template.image_id)
         except PocketError as error:
+            if error.code == "InvalidAMIID.Malformed":  # which is wrong whatever is launched
+                raise
             return error
 
     def _abilities(self, accel: str) -> Abilities | None:

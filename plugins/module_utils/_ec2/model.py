@@ -23,6 +23,7 @@ from .machine import Machine
 __all__ = [
     "CHANGING",
     "HIBERNATED",
+    "IMAGING",
     "INSTANCE_TYPES",
     "LAUNCHED",
     "LAUNCHING",
@@ -57,6 +58,7 @@ TERMINATING = "terminating"
 HIBERNATED = "User initiated hibernate"
 USER_SHUTDOWN = "User initiated shutdown"
 CHANGING = "Stopped for a change, to be started again after it"
+IMAGING = "Stopped to make an image of it"
 
 # EC2's own names: vCPUs and memory in MiB, from the tables of instance types.
 INSTANCE_TYPES: dict[str, tuple[int, int]] = {
@@ -204,8 +206,8 @@ class Instance:
 
     @property
     def changing(self) -> bool:
-        """Whether a run that died had stopped it for a change, and was to start it again."""
-        return self.state == "stopped" and self.state_reason.startswith(CHANGING)
+        """Whether a run that died had stopped it for a change or for an image, and was to start it again."""
+        return self.state == "stopped" and self.state_reason.startswith((CHANGING, IMAGING))
 
     def with_state(self, state: str, reason: str = "") -> Instance:
         """Return a copy in the state `state`."""

@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._errors import PocketError
+from .._seconds import check_seconds
+from .addresses import check_stated
 from .filters import check_filters
 from .keys import check_key_name
 from .machine import check_machine
@@ -38,6 +40,7 @@ STATES = {
 }
 _MOST_AT_ONCE = 1000
 _LEAST_MEMORY = 32
+_MOST_MEMORY = 32 << 20  # EC2's largest type, u7inh-32tb.480xlarge, has as much
 _MOST_INTERFACES = 8
 _SPARE_IDS = 16
 _SSH = 22
@@ -115,6 +118,8 @@ def _template(params: Mapping[str, Any]) -> Template:
             raise _bad(f"{name}: {params[name]} is too few; an instance has at least {least}")
     if params["vcpus"] is not None and params["vcpus"] > MOST_VCPUS:
         raise _bad(f"vcpus: {params['vcpus']} are too many; an instance has at most {MOST_VCPUS}")
+    if params["memory_mib"] is not None and params["memory_mib"] > _MOST_MEMORY:
+        raise _bad(f"memory_mib: is too much; an instance has at most {_MOST_MEMORY}, which is 32 TiB")
     _check_not_empty(params)
     if params["key_name"] is not None:
         check_key_name(params["key_name"], "key_name")
@@ -124,7 +129,10 @@ def _template(params: Mapping[str, Any]) -> Template:
     stated = {one.name: params[one.name] for one in fields(Template) if one.name in params}
     if params["security_groups"] is not None:
         stated["security_groups"] = tuple(params["security_groups"])
-    return Template(**{**stated, "user_data": user_data_of(params), "volumes": volumes, "root": root})
+    template = Template(**{**stated, "user_data": user_data_of(params), "volumes": volumes, "root": root})
+    for interface in template.interfaces:
+        check_stated(interface)
+    return template
 
 
 def _check_not_empty(params: Mapping[str, Any]) -> None:
@@ -188,8 +196,7 @@ def readiness_of(params: Mapping[str, Any]) -> Readiness | None:
     if port is not None and not 1 <= port <= 65535:
         raise _bad(f"wait_port: {port} is no TCP port; one is 1 to 65535")
     for name in ("wait_timeout", "stop_timeout"):
-        if params[name] < 0:
-            raise _bad(f"{name}: {params[name]} is negative; give seconds, 0 or more")
+        check_seconds(name, params[name])
     return Readiness(condition, port, params["wait_timeout"]) if params["wait"] else None
 
 

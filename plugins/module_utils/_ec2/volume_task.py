@@ -15,6 +15,7 @@ from typing import Any
 from .._errors import PocketError
 from .._plan import Plan
 from .._runner import Task
+from .._seconds import check_seconds
 from . import disk_files
 from .attachments import Attachments
 from .hypervisor import Hypervisor
@@ -35,10 +36,7 @@ class VolumeTask(Task[Current]):
     ) -> None:
         self._request = parse(params)
         self._timeout = params["wait_timeout"]
-        if self._timeout < 0:
-            raise PocketError(
-                f"wait_timeout: {self._timeout} is negative; give seconds, 0 or more", code="InvalidParameterValue"
-            )
+        check_seconds("wait_timeout", self._timeout)
         self._hypervisor = hypervisor or Hypervisor(params["uri"])
         self._store = store or Store(params["store"])
         self._volumes = Volumes(self._store)

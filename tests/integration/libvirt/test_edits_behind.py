@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,22 @@ def test_a_paused_one_is_told_and_resumed_where_it_is_to_run(idle: Cloud) -> Non
 
 def virsh_hibernates(cloud: Cloud, instance_id: str) -> None:
     cloud.host.virsh("managedsave", instance_id)
+
+
+def test_a_copy_of_an_instance_is_somebodys_own(idle: Cloud) -> None:
+    """Its metadata came with it, so it says that it is the instance."""
+    (one,) = idle.run(name="a", tags=WEB)["instance_ids"]
+    xml = idle.host.virsh("dumpxml", "--inactive", one)
+    copy = re.sub(r"<uuid>.*?</uuid>|<mac address=.*?/>|<filterref.*?/>", "", xml)
+    copy = copy.replace(f"<name>{one}</name>", f"<name>{one}-clone</name>")
+    idle.host.path("/run/copy.xml").write_text(copy)
+    idle.host.virsh("define", "/run/copy.xml")
+    assert idle.both(exact_count=1, tags=WEB)["changed"] is False
+    (listed,) = idle.host.ok("ec2like_instance_info", store=idle.store)["instances"]
+    assert (listed["instance_id"], listed["state"]["name"]) == (one, "running")
+    assert idle.both(exact_count=0, tags=WEB)["terminated_ids"] == [one]
+    assert idle.domains("--all") == {f"{one}-clone"}
+    idle.host.virsh("undefine", f"{one}-clone")
 
 
 def test_files_that_somebody_took_away_are_missed_before_anything_is_stopped_or_started(idle: Cloud) -> None:

@@ -298,6 +298,7 @@ def test_one_that_fails_leaves_nothing_and_the_others_stay(desk: Desk, monkeypat
         ({"name": "a", "user_data_file": "/none"}, "/none cannot be read: No such file", "InvalidParameterValue"),
         ({"name": "a", "vcpus": 0, "memory_mib": 64}, "vcpus: 0", "InvalidParameterValue"),
         ({"name": "a", "vcpus": 1, "memory_mib": 1}, "memory_mib: 1", "InvalidParameterValue"),
+        ({"name": "a", "vcpus": 1, "memory_mib": 10**18}, "memory_mib: is too much", "InvalidParameterValue"),
         ({"name": "a", "private_ip_address": "10.80.0"}, "'10.80.0' is no IPv4 address", "InvalidParameterValue"),
         ({"name": "a", "private_ip_address": "10.80.0.1"}, "network 'pocket' itself", "InvalidParameterValue"),
         ({"name": "a", "private_ip_address": "10.81.0.1"}, "no machine's address", "InvalidParameterValue"),
@@ -307,6 +308,8 @@ def test_one_that_fails_leaves_nothing_and_the_others_stay(desk: Desk, monkeypat
         ({"name": "a", "wait_for": "port"}, "needs wait_port", "MissingParameter"),
         ({"name": "a", "wait_for": "ip", "wait_port": 80}, "wait_port", "InvalidParameterCombination"),
         ({"name": "a", "wait_timeout": -1}, "wait_timeout: -1", "InvalidParameterValue"),
+        ({"name": "a", "stop_timeout": 604801}, "stop_timeout: 604801 is more than a week", "InvalidParameterValue"),
+        ({"name": "a", "stop_timeout": 10**400}, "stop_timeout: the number is more", "InvalidParameterValue"),
         ({"exact_count": 1, "filters": {"tag:a": "b"}, "tags": WEB}, "do not match", "InvalidParameterCombination"),
     ],
 )
@@ -314,6 +317,22 @@ def test_bad_input_is_refused_with_a_sentence(desk: Desk, stated: dict[str, Any]
     failed = desk.refuse(**stated)
     assert said in failed["msg"]
     assert failed["error_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("stated", "code"),
+    [
+        ({"private_ip_address": "banana"}, "InvalidParameterValue"),
+        ({"ipv6_address": "fe80::1%eth0"}, "InvalidParameterValue"),
+        ({"network_interfaces": [{"private_ip_address": "10.80.0"}]}, "InvalidParameterValue"),
+        ({"image_id": "ami-xyz"}, "InvalidAMIID.Malformed"),
+    ],
+)
+def test_what_can_be_right_nowhere_is_refused_also_where_nothing_is_launched(
+    desk: Desk, stated: dict[str, Any], code: str
+) -> None:
+    desk.call(name="a")
+    assert desk.refuse(name="a", **stated)["error_code"] == code
 
 
 @pytest.mark.parametrize("uri", ["", "  ", "qemu:///a\0b"])

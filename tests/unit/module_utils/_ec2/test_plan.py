@@ -17,9 +17,12 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.filters import m
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import Image, ImageSource
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.lost_files import LostFile
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.model import (
+    CHANGING,
+    IMAGING,
     LAUNCHED,
     LAUNCHING,
     TERMINATING,
+    USER_SHUTDOWN,
     Instance,
     Interface,
     mac_address,
@@ -243,3 +246,13 @@ def test_what_lost_a_file_is_neither_started_nor_stopped_for_a_start(
         plan_instances(current, asked)
     assert caught.value.code == "IncorrectInstanceState"
     assert ("while it runs" in caught.value.message) == (state == "running")
+
+
+@pytest.mark.parametrize("reason", [CHANGING, IMAGING])
+def test_what_a_run_that_died_had_stopped_for_a_while_is_started_unless_it_is_to_be_stopped(reason: str) -> None:
+    there = replace(made(0, "stopped"), state_reason=reason)
+    current = Current((there,), networks=(serving([there]),))
+    (start,) = plan_instances(current, Request("present", DRAWN, instance_ids=(instance_id(0),))).plan
+    assert start.action == "start"
+    (modify,) = plan_instances(current, Request("stopped", DRAWN, instance_ids=(instance_id(0),))).plan
+    assert (modify.action, modify.payload.after.state_reason) == ("modify", USER_SHUTDOWN)
