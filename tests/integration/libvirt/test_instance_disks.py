@@ -85,6 +85,30 @@ def test_an_image_of_an_instance_that_is_stopped_for_it(idle: Cloud) -> None:
     idle.assert_whole(2)
 
 
+def test_an_instance_that_could_not_be_started_again_is_not_stopped_for_an_image(idle: Cloud) -> None:
+    storage = Storage(idle)
+    instance_id = idle.run(count=1, tags=WEB)["instance_ids"][0]
+    asked = {"name": "copy", "instance_id": instance_id, "stop_timeout": 0}
+    seed = storage.root / "instances" / instance_id / "seed.iso"
+    away = seed.with_name("away")
+    seed.rename(away)
+    refused = storage.refused("ec2like_image", **asked)
+    assert refused["error_code"] == "IncorrectInstanceState"
+    assert seed.name in refused["msg"]
+    assert idle.domains("--state-running") == {instance_id}
+    away.rename(seed)
+    idle.host.virsh("net-destroy", "pocket")
+    assert storage.refused("ec2like_image", **asked)["error_code"] == "IncorrectState"
+    assert idle.domains("--state-running") == {instance_id}
+    idle.host.virsh("net-start", "pocket")
+    idle.host.virsh("suspend", instance_id)
+    frozen = storage.refused("ec2like_image", **{**asked, "no_reboot": True, "freeze": True})
+    assert frozen["error_code"] == "IncorrectInstanceState"
+    idle.host.virsh("resume", instance_id)
+    storage.again("ec2like_image", **asked)
+    idle.assert_whole(1)
+
+
 def modes(storage: Storage, host: Host) -> dict[str, set[tuple[str, str]]]:
     """The modes and the owners of all disks in the store, by directory."""
     found: dict[str, set[tuple[str, str]]] = {}

@@ -118,6 +118,31 @@ def test_killed_in_the_middle_of_a_copy(heavy: Cloud) -> None:
     storage.assert_whole()
 
 
+def test_killed_while_an_instance_is_stopped_for_its_image(heavy: Cloud) -> None:
+    """Its disk is copied before it is started: the image is byte for byte that of a machine that is off."""
+    storage = Storage(heavy)
+    instance_id = heavy.run(name="a", tags=WEB)["instance_ids"][0]
+    asked = {"name": "copy", "instance_id": instance_id, "stop_timeout": 0}
+    storage.killed_when(lambda: storage.incoming("images"), "ec2like_image", **asked)
+    assert heavy.domains("--state-running") == set()
+    copied = storage.again("ec2like_image", **asked)["image_id"]
+    assert heavy.domains("--state-running") == {instance_id}
+    heavy.run(state="stopped", instance_ids=[instance_id], stop_timeout=0)
+    assert storage.again("ec2like_image", name="off", instance_id=instance_id)["image_id"] == copied
+    storage.assert_whole()
+
+
+def test_a_copy_that_a_killed_run_has_left_to_qemu_is_ended_by_any_task_for_images(heavy: Cloud) -> None:
+    storage = Storage(heavy)
+    instance_id = heavy.run(name="a", tags=WEB)["instance_ids"][0]
+    asked = {"name": "copy", "instance_id": instance_id, "no_reboot": True}
+    storage.killed_when(lambda: storage.incoming("images"), "ec2like_image", **asked)
+    assert storage.call("ec2like_image", name="none", state="absent")["changed"]
+    assert heavy.host.virsh("domjobinfo", instance_id).split() == ["Job", "type:", "None"]
+    storage.again("ec2like_image", **asked)
+    storage.assert_whole()
+
+
 @pytest.fixture
 def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
     yield from clean_cloud(host, store, idle_image(tmp_path))
