@@ -166,7 +166,9 @@ def _check_uplink(current: Current, wanted: Network) -> None:
             f"uplink: {wanted.uplink!r} has the address {interface.addresses[0]}, which it would lose, and with it the "
             "connections over it; name an interface without an address, or move the address to the bridge by hand"
         )
-    if interface.master not in (None, wanted.bridge, current.network.live_bridge if current.network else None):
+    network = current.network
+    mine = network.live_bridge if network is not None and not network.bare else None
+    if interface.master not in (None, wanted.bridge, mine):
         raise _bad(f"uplink: {wanted.uplink!r} is a port of {interface.master!r} already; name a free interface")
 
 

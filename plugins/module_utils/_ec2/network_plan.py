@@ -14,7 +14,7 @@ from .._errors import PocketError
 from .._plan import Operation, Plan
 from .network_checks import Current, check_network, some
 from .networks import BRIDGE, Address, AddressRange, Network
-from .uplinks import hook_text
+from .uplinks import hook_text, hooked
 
 __all__ = ["Current", "Request", "plan_network"]
 
@@ -151,11 +151,16 @@ def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
     restarts = network is not None and network.restarts_for(wanted)
     # A running DHCP server is given another range at once, by an update, which the definition takes, too.
     updates = network is not None and network.active and not restarts
-    if network is None or _defined(network, updates) != _defined(wanted, updates):
+    if network is None:
         yield operation("define")
     hook = hook_text(wanted.name, wanted.uplink, wanted.bridge) if wanted.uplink else None
     if hook != current.hook:
         yield operation("hook", (wanted.name, hook))
+    # The definition tells of the old uplink until no start of the network brings it back and it is free.
+    for uplink in _left_behind(current, wanted):
+        yield operation("detach", uplink)
+    if network is not None and _defined(network, updates) != _defined(wanted, updates):
+        yield operation("define")
     if wanted.autostart != (network.autostart if network else False):
         yield operation("autostart")
     if network is None or not network.active:
@@ -164,11 +169,17 @@ def _operations(current: Current, wanted: Network) -> Iterator[Operation]:
         yield operation("restart")
     elif {network.dhcp_range, network.live_range} != {wanted.dhcp_range}:
         yield operation("range", (wanted.name, wanted.dhcp_range))
-    old = network.uplink if network else None
-    if old and old != wanted.uplink and _master(current, old) == wanted.bridge:
-        yield operation("detach", old)
     if wanted.uplink and (restarts or _master(current, wanted.uplink) != wanted.bridge):
         yield operation("attach")
+
+
+def _left_behind(current: Current, wanted: Network) -> list[str]:
+    """Return the ports of the network's bridge that its definition or its hook made uplinks and that are none now."""
+    network = current.network
+    if network is None or network.bare or not network.live_bridge:
+        return []
+    known = {network.uplink, hooked(current.hook)} - {None, wanted.uplink}
+    return sorted(uplink for uplink in known if uplink and _master(current, uplink) == network.live_bridge)
 
 
 def _defined(network: Network, updates: bool) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,11 +21,12 @@ from pathlib import Path
 
 from .._errors import PocketError
 
-__all__ = ["HOOKS", "Interface", "Uplinks", "hook_text"]
+__all__ = ["HOOKS", "Interface", "Uplinks", "hook_text", "hooked"]
 
 HOOKS = Path("/etc/libvirt/hooks/network.d")
 _ROUTES = Path("/proc/net/route")
 _RTF_ADDRCONF = 0x40000
+_ATTACHES = re.compile(r"^exec ip link set dev (\S+) master ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ def hook_text(network: str, uplink: str, bridge: str) -> str:
 [ "$1 $2" = "{network} started" ] || exit 0
 exec ip link set dev {uplink} master {bridge} up
 """
+
+
+def hooked(hook: str | None) -> str | None:
+    """Return the uplink that the text of a hook attaches, if there is one."""
+    found = _ATTACHES.search(hook or "")
+    return found[1] if found else None
 
 
 class Uplinks:

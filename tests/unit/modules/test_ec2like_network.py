@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,8 @@ def test_what_can_be_changed_in_place_is(desk: Desk) -> None:
     assert desk.writes(autostart=False) == ["autostart pocket"]
     assert desk.writes(address_range="10.80.0.10-10.80.0.20") == ["define pocket"]
     assert desk.writes(mode="route") == ["define pocket", "stop pocket", "start pocket"]
-    assert desk.writes(uplink="eth1") == ["define pocket", "hook pocket", "attach eth1"]
-    assert desk.writes(uplink="") == ["define pocket", "hook pocket", "detach eth1"]
+    assert desk.writes(uplink="eth1") == ["hook pocket", "define pocket", "attach eth1"]
+    assert desk.writes(uplink="") == ["hook pocket", "detach eth1", "define pocket"]
     assert desk.uplinks.hook("pocket") is None
 
 
@@ -486,6 +487,54 @@ def test_killed_anywhere_between_a_bridge_of_its_own_and_the_hosts(
             if not killed:
                 break
         assert number > 2
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("start", [{"uplink": "eth1"}, {"uplink": "eth1", "bridge": "br9"}, {}])
+@pytest.mark.parametrize("goal", [{"uplink": ""}, {"uplink": "eth2"}, {"uplink": "", "mode": "open"}])
+@pytest.mark.parametrize("then", ["", "eth2"])
+def test_killed_anywhere_no_former_uplink_stays_in_the_network(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: dict[str, Any],
+    goal: dict[str, Any],
+    then: str,
+    restarted: bool,
+) -> None:
+    """Whether the user still wants the same afterwards or not, and whether the network starts anew between the runs."""
+    for number in range(100):
+        with monkeypatch.context() as patches:
+            desk = Desk(tmp_path / str(number), patches)
+            desk.uplinks.found["eth2"] = Interface("eth2")
+            desk.call(**start)
+            killed = kill_after(desk, number, **goal)
+            if restarted:
+                start_anew(desk)
+            desk.call(**{**goal, "uplink": then})
+            assert desk.call(**{**goal, "uplink": then})["changed"] is False
+            bridge = desk.hypervisor.nets["pocket"].live_bridge
+            ports = [name for name, interface in desk.uplinks.found.items() if interface.master == bridge]
+            assert ports == ([then] if then else [])
+        if not killed:
+            break
+    assert number > 0 or start == {}
+
+
+def start_anew(desk: Desk) -> None:
+    """Have the network stopped and started by somebody else, with its hook."""
+    desk.hypervisor.stop_network("pocket")
+    desk.hypervisor.start_network("pocket")
+    found = re.search(r"link set dev (\S+) master (\S+)", desk.uplinks.hook("pocket") or "")
+    if found and found[2] == desk.hypervisor.nets["pocket"].live_bridge:
+        desk.uplinks.attach(found[1], found[2])
+
+
+def test_a_port_of_the_hosts_own_bridge_is_not_taken_from_it(desk: Desk) -> None:
+    desk.uplinks.found["br0"] = Interface("br0", (ipaddress.ip_interface("192.0.2.1/24"),), kind="bridge")
+    desk.uplinks.found["eth1"] = Interface("eth1", (), "br0")
+    desk.again(**BARE)
+    own = {"mode": "open", "bridge": "pocket0", "cidr": "10.80.0.0/24", "address_range": ""}
+    assert "uplink: 'eth1' is a port of 'br0' already" in desk.refuse(**own, uplink="eth1")["msg"]
 
 
 def kill_after(desk: Desk, writes: int, **stated: Any) -> bool:

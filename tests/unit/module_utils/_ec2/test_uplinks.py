@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import uplinks
-from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Uplinks, hook_text
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.uplinks import Uplinks, hook_text, hooked
 from ansible_collections.pocket.cloud.plugins.module_utils._errors import PocketError
 
 SHOWN = [
@@ -114,9 +114,10 @@ def test_what_ip_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_hook_is_written_whole_and_acts_on_its_own_network_alone(tmp_path: Path) -> None:
     hooks = Uplinks(tmp_path / "hooks" / "network.d")
-    assert hooks.hook("pocket") is None
+    assert hooked(hooks.hook("pocket")) is hooks.hook("pocket") is None
     hooks.write_hook("pocket", None)
     hooks.write_hook("pocket", hook_text("pocket", "eth1", "pocket0"))
+    assert hooked(hooks.hook("pocket")) == "eth1"
     path = tmp_path / "hooks" / "network.d" / "pocket-cloud-pocket"
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     assert [one.name for one in path.parent.parent.iterdir()] == ["network.d"]
