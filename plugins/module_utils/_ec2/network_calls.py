@@ -160,8 +160,11 @@ class NetworkCalls(Connection):
         connection = self._connection
         with self._attempt(f"define the network {network.name}"):
             xml = network_xml(network)
-            reservations.make(xml)
+            # Of a network that is not there yet, nobody would find the directory that a killed run left.
+            if network.xml:
+                reservations.make(xml)
             connection.networkDefineXML(xml)
+            reservations.make(xml)
 
     def set_dhcp_range(self, name: str, addresses: AddressRange | None) -> None:
         """Change the range that dnsmasq gives addresses from, of an active network at once; none takes it away."""
@@ -207,6 +210,5 @@ class NetworkCalls(Connection):
         """Take the definition of a stopped network away."""
         with self._attempt(f"undefine the network {name}"):
             network = self._connection.networkLookupByName(name)
-            xml = network.XMLDesc(self._libvirt.VIR_NETWORK_XML_INACTIVE)
+            reservations.discard(name)  # first: by its definition, the next run finds what a killed one left
             network.undefine()
-            reservations.remove(xml)

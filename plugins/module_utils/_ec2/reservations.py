@@ -25,7 +25,18 @@ from .model import network_uuid
 if TYPE_CHECKING:
     from .networks import Host, Network
 
-__all__ = ["WATCH", "clear", "dnsmasq_options", "forget", "make", "remove", "started_with", "tell", "watched"]
+__all__ = [
+    "WATCH",
+    "clear",
+    "discard",
+    "dnsmasq_options",
+    "forget",
+    "make",
+    "remove",
+    "started_with",
+    "tell",
+    "watched",
+]
 
 # dnsmasq may be confined to this directory of libvirt's.
 _PLACE = "/var/lib/libvirt/dnsmasq"
@@ -41,7 +52,11 @@ def dnsmasq_options(network: Network) -> list[str]:
         return []
     # libvirt turns DHCP on for a network with a range or with reservations at its start, and there may be neither.
     served = f"dhcp-range={network.interface.ip},static,{network.interface.netmask}"
-    return [served, "dhcp-no-override", "dhcp-authoritative", f"{_OPTION}{_PLACE}/{network_uuid(network.name)}.pocket"]
+    return [served, "dhcp-no-override", "dhcp-authoritative", f"{_OPTION}{_directory(network.name)}"]
+
+
+def _directory(network: str) -> str:
+    return f"{_PLACE}/{network_uuid(network)}.pocket"
 
 
 def watched(live_xml: str) -> Path | None:
@@ -123,3 +138,9 @@ def remove(xml: str) -> None:
     if found:
         with suppress(OSError):
             shutil.rmtree(found[1])
+
+
+def discard(network: str) -> None:
+    """Take away the directory that the network has, or had when it served DHCP."""
+    with suppress(OSError):
+        shutil.rmtree(_directory(network))

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ HOOKS = Path("/etc/libvirt/hooks/network.d")
 _ROUTES = Path("/proc/net/route")
 _RTF_ADDRCONF = 0x40000
 _ATTACHES = re.compile(r"^exec ip link set dev (\S+) master ", re.MULTILINE)
+_HALF = "# A run was killed while it wrote another.\n"
 
 
 @dataclass(frozen=True)
@@ -94,27 +93,32 @@ class Uplinks:
     def _hook(self, network: str) -> Path:
         return self._hooks / f"pocket-cloud-{network}"
 
+    def _incoming(self, network: str) -> Path:
+        """Return what the hook is called while it is written, beside the directory whose programs libvirt runs."""
+        return self._hooks.parent / f".{self._hook(network).name}"
+
     def hook(self, network: str) -> str | None:
-        """Return the network's hook, none where it has none."""
+        """Return the network's hook, none where it has none; not as it was wanted where another is half written."""
+        half = _HALF if self._incoming(network).exists() else None
         try:
-            return self._hook(network).read_text(encoding="utf-8")
+            return self._hook(network).read_text(encoding="utf-8") + (half or "")
         except FileNotFoundError:
-            return None
+            return half
         except OSError as error:
             raise PocketError(f"Cannot read the hook {self._hook(network)}: {error.strerror or error}") from error
 
     def write_hook(self, network: str, text: str | None) -> None:
         """Write the network's hook, whole or not at all; none removes it."""
-        path = self._hook(network)
+        path, incoming = self._hook(network), self._incoming(network)
         try:
             if text is None:
                 path.unlink(missing_ok=True)
+                incoming.unlink(missing_ok=True)
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent.parent, prefix=".hook-", delete=False) as stream:
-                stream.write(text)
-            os.chmod(stream.name, 0o755)  # noqa: S103 - libvirt runs it, and it holds no secret
-            os.replace(stream.name, path)
+            incoming.write_text(text, encoding="utf-8")
+            incoming.chmod(0o755)  # libvirt runs it, and it holds no secret
+            incoming.replace(path)
         except OSError as error:
             raise PocketError(f"Cannot write the hook {path}: {error.strerror or error}") from error
 

@@ -17,6 +17,7 @@ from ansible_collections.pocket.cloud.tests.integration.libvirt.machines import 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import FETCH, PYTHON, Host, wait_until
 
 HOOKS = "/etc/libvirt/hooks/network.d"
+RESERVATIONS = "/var/lib/libvirt/dnsmasq"
 
 
 class Networks:
@@ -54,6 +55,11 @@ class Networks:
         hooks = self.host.run(["sh", "-c", f"cat {HOOKS}/* 2>/dev/null"], check=False).stdout
         return listed, self.host.virsh("net-list", "--all"), self.ports(), hooks
 
+    def left_over(self) -> list[str]:
+        """Files that only a network has, or a run that was killed."""
+        found = [*self.host.path(HOOKS).parent.glob(".*"), *self.host.path(RESERVATIONS).glob("*.pocket")]
+        return [path.name for path in found]
+
     def xml(self, name: str = "pocket") -> ET.Element:
         return ET.fromstring(self.host.virsh("net-dumpxml", name))
 
@@ -80,6 +86,7 @@ def networks(host: Host, store: str) -> Iterator[Networks]:
     assert host.virsh("net-list", "--all", "--name") == ""
     assert "pocket0" not in made.ports()
     assert not host.path(f"{HOOKS}/pocket-cloud-pocket").exists()
+    assert made.left_over() == []
 
 
 @pytest.fixture
@@ -282,6 +289,26 @@ def test_an_uplink_is_attached_at_once_and_whenever_the_network_starts(networks:
     assert networks.master(uplink) == ""
     networks.host.run(["ip", "address", "add", "198.51.100.7/24", "dev", uplink])
     assert "has the address 198.51.100.7/24" in networks.refused(uplink=uplink)
+
+
+def test_what_killed_runs_leave_beside_a_network_is_found(networks: Networks, uplink: str) -> None:
+    networks.again(dhcp=False)  # it leaves the directory of reservations to its running DHCP server
+    networks.host.path(HOOKS).mkdir(parents=True, exist_ok=True)
+    half = networks.host.path(f"{HOOKS}/../.pocket-cloud-pocket")
+    half.write_text("#!/bin")
+    networks.again(uplink=uplink)
+    assert not half.exists()
+    networks.again(uplink="", dhcp=True)
+    # Killed when the directory is gone and the definition is still there.
+    networks.host.virsh("net-destroy", "pocket")
+    (directory,) = networks.host.path(RESERVATIONS).glob("*.pocket")
+    directory.rmdir()
+    half.write_text("#!/bin")
+    networks.again(state="absent")
+    assert networks.left_over() == []
+    half.write_text("#!/bin")
+    networks.again(state="absent")
+    assert networks.left_over() == []
 
 
 def test_instances_are_in_the_network_behind_the_uplink(

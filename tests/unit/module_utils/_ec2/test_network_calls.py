@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import reservations
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_calls import NetworkCalls
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_xml import (
     dhcp_ranges,
@@ -133,6 +136,37 @@ def test_what_libvirt_says_of_a_range_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(there, "update", refuse)
     with pytest.raises(PocketError, match=r"^Cannot change the DHCP range of the network pocket: libvirt says: no$"):
         Calls(there).set_dhcp_range("pocket", ONE)
+
+
+def test_the_directory_of_reservations_has_a_definition_as_long_as_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run that is killed by the write of a definition leaves no directory that nothing tells of."""
+    monkeypatch.setattr(reservations, "_PLACE", str(tmp_path))
+    monkeypatch.setattr(reservations, "_DIRECTORY", re.compile(f'value="dhcp-hostsdir=({tmp_path}/[^"]+)"'))
+
+    def killed(*_arguments: Any) -> None:
+        raise Killed
+
+    there = LibvirtsNetwork(definition(), None)
+    calls = Calls(there)
+    fails = SimpleNamespace(networkDefineXML=killed, networkLookupByName=lambda _name: there)
+    works = SimpleNamespace(networkDefineXML=lambda _xml: there, networkLookupByName=lambda _name: there)
+    monkeypatch.setattr(Calls, "_connection", fails)
+    with pytest.raises(Killed):
+        calls.define_network(network())
+    assert list(tmp_path.iterdir()) == []
+    # One that is there finds it when it starts, whenever that is.
+    with pytest.raises(Killed):
+        calls.define_network(replace(network(), xml=definition()))
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(Calls, "_connection", works)
+    calls.define_network(network())
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(there, "undefine", killed, raising=False)
+    with pytest.raises(Killed):
+        calls.undefine_network("pocket")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_range_that_is_served_is_read_from_what_the_network_runs_with() -> None:

@@ -130,3 +130,20 @@ def test_a_hook_is_written_whole_and_acts_on_its_own_network_alone(tmp_path: Pat
     assert calls.read_text() == "link set dev eth1 master pocket0 up\n"
     hooks.write_hook("pocket", None)
     assert hooks.hook("pocket") is None
+
+
+@pytest.mark.parametrize("half", ["", "#!/bin/sh\n# Makes eth9"])
+@pytest.mark.parametrize("there", [None, hook_text("pocket", "eth1", "pocket0")])
+@pytest.mark.parametrize("wanted", [None, hook_text("pocket", "eth1", "pocket0")])
+def test_what_a_killed_run_left_of_a_hook_is_found(
+    tmp_path: Path, wanted: str | None, there: str | None, half: str
+) -> None:
+    hooks = Uplinks(tmp_path / "hooks" / "network.d")
+    hooks.write_hook("pocket", hook_text("pocket", "eth0", "pocket0"))
+    hooks.write_hook("pocket", there)
+    (tmp_path / "hooks" / ".pocket-cloud-pocket").write_text(half)
+    assert hooks.hook("pocket") not in (None, hook_text("pocket", "eth1", "pocket0"))
+    assert hooks.hook("other") is None
+    hooks.write_hook("pocket", wanted)
+    assert hooks.hook("pocket") == wanted
+    assert [one.name for one in (tmp_path / "hooks").iterdir()] == ["network.d"]
