@@ -95,6 +95,8 @@ options:
     description:
       - An interface of the host that becomes a port of the bridge, so that instances are in the network behind it. A
         hook of libvirt's attaches it whenever the network starts.
+      - libvirtd looks for hooks only when it starts, so restart it once after the first one on a host, of which the
+        module warns; until then, the module alone attaches the uplink.
       - It must carry no address, for it would lose it, and with it perhaps the connection one came in on. Of a new
         network there is none; the empty string sets it free again.
     type: str

@@ -22,6 +22,7 @@ class Current:
 
     :param users: the domains with an interface in the network, and whether they run.
     :param hook: the text of the network's hook.
+    :param hooks: whether there was a hook of any network.
     :param routes: the host's routes, each with the interface that it goes by.
     """
 
@@ -30,6 +31,7 @@ class Current:
     users: Mapping[str, bool] = field(default_factory=dict)
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     hook: str | None = None
+    hooks: bool = False
     routes: Mapping[IPv4Network, str] = field(default_factory=dict)
 
 

@@ -61,11 +61,23 @@ class NetworkTask(Task[Current]):
             users=self._hypervisor.attached(name) if network else {},
             interfaces=self._uplinks.interfaces(),
             hook=self._uplinks.hook(name),
+            hooks=self._uplinks.any_hook(),
             routes=self._uplinks.routes(),
         )
 
     def plan(self, current: Current) -> Plan:
         return plan_network(current, self._request)
+
+    def warnings(self, plan: Plan, current: Current) -> list[str]:
+        written = [operation for operation in plan if operation.action == "hook" and operation.payload[1] is not None]
+        if not written or current.hooks:
+            return []
+        warning = (
+            "uplink: the hook is the first of networks on this host, and libvirtd looks for hooks only when it starts; "
+            f"until then, a start of the network {self._request.name!r} by others leaves the uplink unattached, so "
+            "restart it once, with: systemctl restart libvirtd"
+        )
+        return [warning]
 
     def apply(self, plan: Plan) -> None:
         done = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import subprocess
 import sys
@@ -106,6 +107,11 @@ class Uplinks:
             return half
         except OSError as error:
             raise PocketError(f"Cannot read the hook {self._hook(network)}: {error.strerror or error}") from error
+
+    def any_hook(self) -> bool:
+        """Whether there is a hook of networks, anybody's; libvirt that started without one calls none made later."""
+        found = [self._hooks.with_suffix(""), *(self._hooks.iterdir() if self._hooks.is_dir() else ())]
+        return any(one.is_file() and os.access(one, os.X_OK) for one in found)
 
     def write_hook(self, network: str, text: str | None) -> None:
         """Write the network's hook, whole or not at all; none removes it."""

@@ -275,9 +275,10 @@ def test_a_network_that_was_made_otherwise_is_left_alone(networks: Networks) -> 
 
 
 def test_an_uplink_is_attached_at_once_and_whenever_the_network_starts(networks: Networks, uplink: str) -> None:
-    networks.again(uplink=uplink, mode="open")
+    warned = networks.again(uplink=uplink, mode="open")["warnings"]
     assert networks.master(uplink) == "pocket0"
     # libvirt looks for hooks when it starts, as it does after a boot.
+    assert "systemctl restart libvirtd" in str(warned)
     networks.host.stop_libvirtd()
     networks.host.start_libvirt()
     networks.host.virsh("net-destroy", "pocket")

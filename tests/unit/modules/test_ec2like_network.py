@@ -191,6 +191,32 @@ def test_the_uplink_is_attached_by_a_hook_and_at_once(desk: Desk) -> None:
     assert desk.uplinks.hook("pocket") is None
 
 
+def test_the_first_hook_on_a_host_comes_with_a_warning(desk: Desk, tmp_path: Path) -> None:
+    def warned(**stated: Any) -> list[str]:
+        task = desk.network_task(desk.params(**stated))
+        there = task.read()
+        warnings = task.warnings(task.plan(there), there)
+        desk.call(**stated)
+        return warnings
+
+    hooks = tmp_path / "hooks"
+    assert warned() == []
+    (warning,) = warned(uplink="eth1")
+    assert "a start of the network 'pocket' by others" in warning
+    assert "systemctl restart libvirtd" in warning
+    assert warned(uplink="eth1") == []
+    assert warned(bridge="br9") == []  # another hook, but not the first
+    assert warned(uplink="") == []
+    for name, mode, first in (("network.d/50-mine", 0o644, True), ("network.d/50-mine", 0o755, False)):
+        path = hooks / name
+        path.write_text("#!/bin/sh\n")
+        path.chmod(mode)
+        assert bool(warned(uplink="eth1")) == first
+        warned(uplink="")
+    path.rename(hooks / "network")
+    assert warned(uplink="eth1") == []
+
+
 def test_a_restart_that_cuts_somebody_off_is_refused(desk: Desk) -> None:
     desk.again()
     ids = execute(desk.task, {**PARAMS, "name": "a"})["instance_ids"]
