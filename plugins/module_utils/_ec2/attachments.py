@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from . import disk_files
 from .disks import disk_xml
 from .hypervisor import Hypervisor
@@ -27,17 +27,29 @@ class Attachments:
     def attach(self, volume: Volume) -> None:
         """Attach a volume as its attachment says."""
         disk_files.check_file(volume.path, volume.disk_format)
-        self.flag(volume)
-        self._hypervisor.attach_disk(_attachment(volume).instance_id, disk_xml(disk_of(volume)))
+        flagged = self._flag(volume)
+        try:
+            self._hypervisor.attach_disk(_attachment(volume).instance_id, disk_xml(disk_of(volume)))
+        except PocketError as error:
+            error.changed = error.changed or flagged
+            raise
 
     def detach(self, volume: Volume, timeout: float) -> None:
         """Detach a volume from what it is attached to; a running guest has `timeout` seconds to let it go."""
         attachment = _attachment(volume)
-        self._hypervisor.detach_disk(attachment.instance_id, attachment.device_name, timeout)
-        self.flag(replace(volume, attachment=replace(attachment, delete_on_termination=False)))
+        in_turn(
+            (
+                lambda: self._hypervisor.detach_disk(attachment.instance_id, attachment.device_name, timeout),
+                lambda: self._flag(replace(volume, attachment=replace(attachment, delete_on_termination=False))),
+            )
+        )
 
     def flag(self, volume: Volume) -> None:
         """Write into the instance's metadata whether the volume goes with it."""
+        self._flag(volume)
+
+    def _flag(self, volume: Volume) -> bool:
+        """Write it where it is not there yet; whether it was written."""
         attachment = _attachment(volume)
         instance = self._instance(attachment.instance_id)
         others = [one for one in instance.volumes_deleted_on_termination if one != volume.volume_id]
@@ -45,6 +57,7 @@ class Attachments:
         now = replace(instance, volumes_deleted_on_termination=tuple(sorted([*others, *mine])))
         if now != instance:
             self._hypervisor.describe(now)
+        return now != instance
 
     def grow(self, volume: Volume) -> None:
         """Make a volume as large as it says, which its running guest sees at once."""

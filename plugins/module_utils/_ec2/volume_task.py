@@ -128,7 +128,7 @@ class VolumeTask(Task[Current]):
             try:
                 write[operation.action](operation.payload)
             except PocketError as error:
-                error.changed = number > 0
+                error.changed = error.changed or number > 0
                 raise
 
     def _create(self, volume: Volume) -> None:

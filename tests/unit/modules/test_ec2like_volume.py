@@ -166,6 +166,23 @@ def test_a_volume_without_a_name_that_could_not_be_attached_is_found_again(desk:
     assert desk.attached(desk.first)["vdf"] == done["volume_id"]
 
 
+def test_a_failure_after_a_write_says_that_something_was_changed(desk: Desk) -> None:
+    asked = desk.params(name="data", instance=desk.first, delete_on_termination=True)
+    desk.again(name="data", size_gib=1)
+    desk.hypervisor.broken["describe"] = desk.first  # the first write
+    assert refusal(desk.volume_task, asked)["changed"] is False
+    desk.hypervisor.broken = {"attach": desk.first}  # the flag is written by then
+    assert refusal(desk.volume_task, asked)["changed"] is True
+    desk.hypervisor.broken = {}
+    execute(desk.volume_task, asked)
+    detach = desk.params(name="data", instance="")
+    desk.hypervisor.broken = {"detach": desk.first}
+    assert refusal(desk.volume_task, detach)["changed"] is False
+    desk.hypervisor.broken = {"describe": desk.first}
+    assert refusal(desk.volume_task, detach)["changed"] is True
+    assert "vdf" not in desk.attached(desk.first)
+
+
 def test_tags_are_added_and_purged(desk: Desk) -> None:
     made = desk.again(name="data", size_gib=1, tags={"a": "1", "b": "2"})
     assert desk.call(name="data", purge_tags=True)["changed"] is False  # without tags there is nothing to compare
