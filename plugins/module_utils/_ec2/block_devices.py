@@ -43,8 +43,7 @@ class Shelf:
 
     :param directory: where the files of volumes are.
     :param root_sizes: size in GiB of each instance's root disk, where a size was stated.
-    :param faults: why the files of volumes and snapshots cannot be used, by their ids; looked for in what is attached
-        to nothing.
+    :param faults: why volumes and snapshots cannot be used, by their ids; looked for in what is attached to nothing.
     """
 
     directory: Path = Path("/")
@@ -119,6 +118,8 @@ def _fresh(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
 def _existing(volume_id: str, shelf: Shelf) -> Volume:
     volume = shelf.volumes.get(volume_id)
     if volume is None or not volume.complete:
+        if volume_id in shelf.faults:
+            raise shelf.faults[volume_id]
         raise PocketError(
             f"volumes: there is no volume {volume_id} on this host; make it with ec2like_volume",
             code="InvalidVolume.NotFound",
@@ -146,6 +147,8 @@ def _made(instance_id: str, mapped: Mapped, shelf: Shelf, now: str) -> Volume:
         _check_free(left, shelf)
         _check_unchanged(left, mapped)
         return _grown(left, mapped)
+    if volume_id in shelf.faults:
+        raise shelf.faults[volume_id]
     snapshot = None
     if mapped.snapshot_id is not None:
         snapshot = find_snapshot(mapped.snapshot_id, shelf.snapshots, "volumes: snapshot_id")

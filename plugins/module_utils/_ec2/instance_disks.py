@@ -27,6 +27,7 @@ __all__ = ["InstanceDisks", "shelf_of"]
 def shelf_of(store: Store, instances: Sequence[Instance], with_root: bool) -> Shelf:
     """Read what a request that states disks needs to know."""
     volumes = Volumes(store)
+    busy = store.volumes_are_written()  # first: nothing more can be begun, but what is found below may end meanwhile
     sizes = {}
     for instance in instances if with_root else ():
         disk = root_disk_of(instance)
@@ -35,7 +36,22 @@ def shelf_of(store: Store, instances: Sequence[Instance], with_root: bool) -> Sh
             sizes[instance.instance_id] = size
     found = {volume.volume_id: volume for volume in volumes.all(instances)}
     snapshots = Snapshots(store).all()
-    return Shelf(volumes.directory, found, snapshots, sizes, dict(_faults(found.values(), snapshots)))
+    faults = {**dict(_copied(found.values()) if busy else ()), **dict(_faults(found.values(), snapshots))}
+    return Shelf(volumes.directory, found, snapshots, sizes, faults)
+
+
+def _copied(volumes: Iterable[Volume]) -> Iterator[tuple[str, PocketError]]:
+    """Yield why volumes must be left to the run beside this one that makes them."""
+    for one in volumes:
+        if one.beside_launches:
+            yield (
+                one.volume_id,
+                PocketError(
+                    f"volumes: {one.label} is creating, and another run is copying disks, to it or to others; run "
+                    "this again when that run has ended",
+                    code="IncorrectState",
+                ),
+            )
 
 
 def _faults(volumes: Iterable[Volume], snapshots: Iterable[Snapshot]) -> Iterator[tuple[str, PocketError]]:

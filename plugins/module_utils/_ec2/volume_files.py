@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,21 @@ class _Shelf:
             self.records.delete(leftover)
 
     @contextlib.contextmanager
-    def making(self, identity: str, record: Mapping[str, Any], path: Path) -> Iterator[Path]:
-        """A name for the file that is to become `path`; the entry is complete when the file is, and else both go."""
+    def making(
+        self, identity: str, record: Mapping[str, Any], path: Path, let_go: Callable[[], None] | None = None
+    ) -> Iterator[Path]:
+        """A name for the file that is to become `path`; the entry is complete when the file is, and else both go.
+
+        :param let_go: gives up the lock of the store, once the entry says so: whoever gets it then can tell by the lock
+            of volumes that this run lives, and leaves its file alone.
+        """
         self._make_directory()
         incoming = self._incoming(path)
         disk_files.remove(incoming)
-        self.records.put(identity, {**record, "complete": False})
+        self.records.put(identity, {**record, "complete": False, "beside_launches": let_go is not None})
         try:
+            if let_go is not None:
+                let_go()
             yield incoming
             image_files.publish(incoming, path, 0o600)
             self.records.put(identity, {**record, "complete": True})
@@ -129,12 +137,16 @@ class Volumes(_Shelf):
             tags=record["tags"],
             snapshot_id=record["snapshot_id"],
             complete=record["complete"],
+            beside_launches=record.get("beside_launches", False),
             intact=size is not None,
         )
 
-    def make(self, volume: Volume, source: Snapshot | None = None) -> None:
-        """Make an empty volume, or one with what is in `source`."""
-        with self.making(volume.volume_id, _volume_record(volume), volume.path) as incoming:
+    def make(self, volume: Volume, source: Snapshot | None = None, let_go: Callable[[], None] | None = None) -> None:
+        """Make an empty volume, or one with what is in `source`.
+
+        :param let_go: gives up the lock of the store while the file is made.
+        """
+        with self.making(volume.volume_id, _volume_record(volume), volume.path, let_go) as incoming:
             if source is None:
                 disk_files.create(incoming, volume.disk_format, volume.size_gib)
             else:

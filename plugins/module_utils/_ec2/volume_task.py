@@ -136,9 +136,26 @@ class VolumeTask(Task[Current]):
             self._volumes.make(volume)
             return
         snapshot = find_snapshot(volume.snapshot_id, self._snapshots())
-        self._launches.close()  # they need not wait for a long copy
-        self._volumes.make(volume, snapshot)
-        self._launches.enter_context(self._store.lock())
+        self._volumes.make(volume, snapshot, self._launches.close)  # launches need not wait for a long copy
+        try:
+            self._launches.enter_context(self._store.lock())
+            self._check_rest(volume)
+        except PocketError as error:
+            error.changed = True
+            raise
+
+    def _check_rest(self, volume: Volume) -> None:
+        """Refuse to go on where the rest of the plan is outdated, for launches have gone on since it was made."""
+        planned, left = (
+            [(operation.action, operation.after) for operation in plan if operation.action not in ("sweep", "create")]
+            for plan in (self._planned.plan, make_plan(self._request, self.read()).plan)
+        )
+        if left != planned:
+            raise PocketError(
+                f"The volume {volume.label} was made, but another run attached it, or took its place, meanwhile; run "
+                "this again",
+                code="IncorrectState",
+            )
 
     def _snapshots(self) -> list[Snapshot]:
         return Snapshots(self._store).all()

@@ -53,6 +53,7 @@ class Volume:
 
     :param snapshot_id: the snapshot that it was made from.
     :param complete: false while it is being made.
+    :param beside_launches: whether who makes it, if that run lives, holds the lock of volumes alone.
     :param intact: whether its file is there.
     :param defined: false where only the machine as it runs has it, and not the definition that it starts with.
     """
@@ -65,6 +66,7 @@ class Volume:
     tags: Mapping[str, str] = field(default_factory=dict)
     snapshot_id: str | None = None
     complete: bool = True
+    beside_launches: bool = False
     intact: bool = True
     attachment: Attachment | None = None
     defined: bool = True

@@ -162,6 +162,15 @@ class Host:
             process.kill()
         process.wait()
 
+    def hold(self, process: subprocess.Popen[str]) -> None:
+        """Hold what popen() started, alone: its own processes go on."""
+        os.kill(self._child(process.pid), signal.SIGSTOP)
+
+    def go_on(self, process: subprocess.Popen[str]) -> None:
+        """Let what is held go on, and nsenter, which then holds itself, too."""
+        for pid in (self._child(process.pid), process.pid):
+            os.kill(pid, signal.SIGCONT)
+
     def path(self, path: str | os.PathLike[str]) -> Path:
         """The way from outside to a file on the host."""
         return Path(f"/proc/{self.pid}/root") / os.fspath(path).lstrip("/")

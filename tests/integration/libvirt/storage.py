@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
@@ -89,12 +91,29 @@ class Storage:
 
     def killed_when(self, begun: Callable[[], bool], module: str, /, **stated: Any) -> None:
         """Run the module, and kill it as soon as `begun` is true; fails where it ends before that."""
+        process = self._come_to(begun, module, stated)
+        self.host.kill(process)
+        process.communicate()
+
+    @contextmanager
+    def held_when(self, begun: Callable[[], bool], module: str, /, **stated: Any) -> Iterator[dict[str, Any]]:
+        """Run the module, and hold it as soon as `begun` is true; the result is there after the end."""
+        process = self._come_to(begun, module, stated)
+        self.host.hold(process)
+        result: dict[str, Any] = {}
+        try:
+            assert begun()
+            yield result
+        finally:
+            self.host.go_on(process)
+            result.update(json.loads(process.communicate(timeout=60)[0]))
+
+    def _come_to(self, begun: Callable[[], bool], module: str, stated: Mapping[str, Any]) -> subprocess.Popen[str]:
         process = self._start(module, stated)
         while not begun():
             assert process.poll() is None, process.communicate()
             time.sleep(0.002)
-        self.host.kill(process)
-        process.communicate()
+        return process
 
     def killed_after(self, seconds: float, module: str, /, **stated: Any) -> bool:
         """Run the module and kill it after so many seconds; whether it still ran then."""

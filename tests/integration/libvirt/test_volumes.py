@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,35 @@ def test_launches_do_not_wait_for_copies_of_disks(idle: Cloud) -> None:
         idle.host.kill(holder)
     assert launched["block_device_mappings"][0]["device_name"] == "/dev/vdf"
     assert Storage(idle).files("volumes") == set()
+
+
+def test_one_run_alone_makes_the_volume_of_a_place(idle: Cloud) -> None:
+    """Else the one that ends later takes away the file that a guest has from the other."""
+    storage = Storage(idle)
+    instance_id = idle.run(name="a")["instance_ids"][0]
+    source = storage.volume(name="source", size_gib=1, disk_format="raw")
+    with idle.host.path(source["path"]).open("r+b") as disk:
+        disk.write(os.urandom(64 << 20))
+    snapshot_id = storage.again("ec2like_snapshot", name="s", volume_id=source["volume_id"])["snapshot_id"]
+    place = {"instance": instance_id, "device_name": "/dev/sdf"}
+    with storage.held_when(
+        lambda: storage.incoming("volumes"), "ec2like_volume", **place, snapshot_id=snapshot_id
+    ) as copied:
+        refused = idle.refused(
+            instance_ids=[instance_id], volumes=[{"device_name": "/dev/sdf", "ebs": {"volume_size": 10}}]
+        )
+        assert refused["error_code"] == "IncorrectState"
+        idle.both(instance_ids=[instance_id], volumes=[{"device_name": "/dev/sdg", "ebs": {"volume_size": 1}}])
+    assert copied["changed"] is True, copied
+    assert copied["volume"]["snapshot_id"] == snapshot_id
+    assert refused["msg"].startswith(f"volumes: {copied['volume_id']} is creating")
+    storage.assert_whole()
+    assert copied["volume"]["path"] in idle.host.virsh("domblklist", instance_id)
+    assert copied["volume"]["attachments"][0]["device_name"] == "/dev/vdf"
+    idle.run(name="a", state="terminated")
+    for identity in ({"volume_id": copied["volume_id"]}, {"name": "source"}):
+        storage.again("ec2like_volume", **identity, state="absent")
+    storage.again("ec2like_snapshot", name="s", state="absent")
 
 
 @pytest.mark.parametrize("disk_format", ["qcow2", "raw"])

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2 import disk_files, volume_task
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.disks import derived_volume_id
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.images import gib
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.volume_files import Volumes
 from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.fakes import PARAMS, Killed
 from ansible_collections.pocket.cloud.tests.unit.modules import test_ec2like_snapshot
@@ -374,3 +380,116 @@ def test_killed_anywhere_in_place_the_next_run_attaches_what_was_made(desk: Desk
     assert set(desk.volumes()) == {desk.volume_id, made}
     assert all(record["complete"] for record in desk.volumes().values())
     assert execute(desk.task, asked)["changed"] is False
+
+
+def beside_a_copy(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *moments: str) -> None:
+    """Have something done at moments of a run that copies a snapshot to a volume.
+
+    :param moments: C(released) is when it has just let launches go on, C(copying) in the middle, C(copied) at the end.
+    """
+    real = disk_files.copy
+
+    class Released(ExitStack):
+        def close(self) -> None:
+            super().close()
+            if "released" in moments:
+                act()
+
+    def copy(source: Path, source_format: str, path: Path, disk_format: str, size: int | None = None) -> None:
+        real(source, source_format, path, disk_format, size)
+        if "copying" in moments:
+            act()
+
+    class Observed(Volumes):
+        def make(self, *volume: Any) -> None:
+            super().make(*volume)
+            if "copied" in moments:
+                act()
+
+    monkeypatch.setattr(volume_task, "ExitStack", Released)
+    monkeypatch.setattr(volume_task, "Volumes", Observed)
+    monkeypatch.setattr(disk_files, "copy", copy)
+
+
+@pytest.mark.parametrize("moment", ["released", "copying"])
+def test_a_volume_that_another_run_copies_is_left_to_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    snapshot_id = desk.shoot(name="s", volume_id=desk.volume_id)["snapshot_id"]
+    copied = derived_volume_id(desk.first, "vdf")
+    told = []
+
+    def meanwhile() -> None:
+        for stated in (mapping("vdf", volume_size=10), mapping("vdg", copied)):
+            told.append(desk.launch_refused("IncorrectState", instance_ids=[desk.first], volumes=[stated]))
+        # Its place at another instance, and other places of this one, have to do with nobody.
+        desk.launch_again(instance_ids=[desk.first], volumes=[mapping("vdh", volume_size=1)])
+        desk.launch_again(instance_ids=[desk.second], volumes=[mapping("vdf", volume_size=1)])
+
+    beside_a_copy(monkeypatch, meanwhile, moment)
+    done = execute(desk.volume_task, desk.params(instance=desk.first, device_name="vdf", snapshot_id=snapshot_id))
+    assert all(f"volumes: {copied} is creating" in one for one in told)
+    assert len(told) == 2
+    assert (done["volume_id"], done["volume"]["snapshot_id"]) == (copied, snapshot_id)
+    assert desk.attached(desk.first) == {
+        "vda": None,
+        "vdb": None,
+        "vdf": copied,
+        "vdh": desk.attached(desk.first)["vdh"],
+    }
+    assert {f"{one}.qcow2" for one in desk.volumes()} == desk.volume_files()
+    assert all(record["complete"] for record in desk.volumes().values())
+
+
+def test_a_volume_that_a_run_which_died_was_copying_is_made(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot_id = desk.shoot(name="s", volume_id=desk.volume_id)["snapshot_id"]
+
+    def die() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patches:
+        beside_a_copy(patches, die, "copying")
+        with pytest.raises(Killed):
+            execute(desk.volume_task, desk.params(instance=desk.first, device_name="vdf", snapshot_id=snapshot_id))
+    asked = {"instance_ids": [desk.first], "volumes": [mapping("vdf", volume_size=10)]}
+    with desk.store.volumes_lock():
+        desk.launch_refused("IncorrectState", **asked)
+    desk.launch_again(**asked)
+    assert {f"{one}.qcow2" for one in desk.volumes()} == desk.volume_files()
+
+
+@pytest.mark.parametrize("where", ["its place", "another"])
+def test_a_copy_that_another_run_attaches_as_soon_as_it_is_whole_is_not_attached_twice(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Nothing keeps an instance that is stopped from having what another has, too."""
+    snapshot_id = desk.shoot(name="s", volume_id=desk.volume_id)["snapshot_id"]
+    asked = desk.params(instance=desk.first, device_name="vdf", snapshot_id=snapshot_id)
+    copied = derived_volume_id(desk.first, "vdf")
+    taken = {"instance_ids": [desk.first if where == "its place" else desk.second], "volumes": [mapping("vdf", copied)]}
+    with monkeypatch.context() as patches:
+        beside_a_copy(patches, lambda: assert_changed(desk.launch(**taken)), "copied")
+        failed = refusal(desk.volume_task, asked)
+    assert failed["changed"] is True
+    assert failed["error_code"] == ("IncorrectState" if where == "its place" else "VolumeInUse")
+    has = [one for one in (desk.first, desk.second) if desk.attached(one).get("vdf") == copied]
+    assert has == taken["instance_ids"]
+    if where == "its place":
+        assert execute(desk.volume_task, asked)["changed"] is False
+
+
+def test_a_copy_whose_run_does_not_get_the_lock_again_is_whole(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot_id = desk.shoot(name="s", volume_id=desk.volume_id)["snapshot_id"]
+    asked = desk.params(name="copy", instance=desk.first, snapshot_id=snapshot_id)
+    with ExitStack() as held, monkeypatch.context() as patches:
+        beside_a_copy(patches, lambda: held.enter_context(desk.store.lock()), "copied")
+        patches.setattr(desk.store, "lock", partial(desk.store.lock, timeout=0.1))
+        failed = refusal(desk.volume_task, asked)
+    assert "is in use by process" in failed["msg"]
+    assert failed["changed"] is True
+    assert execute(desk.volume_task, asked)["volume"]["state"] == "in-use"
+    assert len(desk.volumes()) == 2
+
+
+def assert_changed(result: dict[str, Any]) -> None:
+    assert result["changed"] is True
