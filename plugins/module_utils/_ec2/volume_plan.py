@@ -186,7 +186,7 @@ def find(request: VolumeRequest, current: Current) -> Volume | None:
             for volume in complete
             if volume.attachment and (volume.attachment.instance_id, volume.attachment.device_name) == at
         ]
-        if not found and request.state == "present":  # made by a run that could not attach it, or detached since
+        if not found:  # made by a run that could not attach it, or detached since
             found = [volume for volume in complete if volume.volume_id == request.derived_id]
     if len(found) > 1:
         ids = ", ".join(volume.volume_id for volume in found)

@@ -148,11 +148,38 @@ def test_without_a_name_it_is_the_volume_of_its_place(desk: Desk) -> None:
     place = {"instance": desk.first, "device_name": "/dev/sdf"}
     made = desk.again(**place, size_gib=1)
     desk.again(volume_id=made["volume_id"], instance="")
-    assert desk.call(**place, state="absent")["changed"] is False  # nothing is attached there
     assert desk.again(**place, size_gib=2)["volume_id"] == made["volume_id"]
     desk.again(volume_id=made["volume_id"], instance="")
     desk.again(volume_id=made["volume_id"], instance=desk.second)
     desk.refuse("VolumeInUse", desk.second, **place, size_gib=2)
+
+
+def test_the_volume_that_was_made_for_a_place_is_deleted_by_it(desk: Desk) -> None:
+    place = {"instance": desk.first, "device_name": "/dev/sdf"}
+    made = desk.again(**place, size_gib=1)
+    kept = desk.again(instance=desk.first, device_name="/dev/sdg", size_gib=1)["volume_id"]
+    named = desk.again(name="data", size_gib=1)["volume_id"]
+    desk.refuse("VolumeInUse", desk.first, **place, state="absent")
+    # It is as safe as by its id: neither what is attached elsewhere goes, nor what only a machine has.
+    desk.again(volume_id=made["volume_id"], instance="")
+    desk.again(volume_id=made["volume_id"], instance=desk.second)
+    desk.refuse("VolumeInUse", desk.second, **place, state="absent")
+    desk.again(volume_id=made["volume_id"], instance="")
+    desk.hypervisor.held[desk.second, "vdf"] = Path(made["volume"]["path"])
+    desk.refuse("VolumeInUse", desk.second, **place, state="absent")
+    desk.hypervisor.held.clear()
+    # What is attached there now is what is meant, whatever was made for it.
+    desk.again(volume_id=named, instance=desk.first, device_name="/dev/sdf")
+    desk.refuse("VolumeInUse", named, **place, state="absent")
+    desk.again(volume_id=named, instance="")
+
+    gone = desk.call(**place, state="absent")
+    assert (gone["changed"], gone["volume_id"], gone["volume"]["state"]) == (True, made["volume_id"], "deleted")
+    assert desk.call(**place, state="absent")["changed"] is False
+    assert set(desk.store.records("volume").all()) == {kept, named}
+    # Of an instance that is gone, too.
+    execute(desk.task, {**PARAMS, "state": "terminated", "instance_ids": [desk.first]})
+    assert desk.call(instance=desk.first, device_name="sdg", state="absent")["volume_id"] == kept
 
 
 def test_a_volume_without_a_name_that_could_not_be_attached_is_found_again(desk: Desk) -> None:
