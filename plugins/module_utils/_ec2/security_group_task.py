@@ -20,7 +20,7 @@ from .hypervisor import Hypervisor
 from .model import Instance
 from .network_filters import Enforcement, differences, group_filter
 from .security_group_plan import Request, plan_group
-from .security_groups import GROUP_FILTERS, KIND, SecurityGroup, resolve_groups
+from .security_groups import GROUP_FILTERS, KIND, SecurityGroup, check_group_id, resolve_groups
 from .store import Store
 
 __all__ = ["SecurityGroupInfoTask", "SecurityGroupTask"]
@@ -118,6 +118,15 @@ class SecurityGroupInfoTask(InfoTask["dict[str, SecurityGroup]"]):
     def __init__(self, params: Mapping[str, Any], store: Store | None = None) -> None:
         self._ids = params["group_ids"]
         self._names = params["group_names"]
+        for group_id in self._ids or ():
+            check_group_id(group_id, "group_ids")
+        for name in self._names or ():
+            if name.startswith("sg-"):
+                raise PocketError(
+                    f"group_names: there is no security group {name!r}, for no name begins with 'sg-'; state ids in "
+                    "group_ids",
+                    code="InvalidGroup.NotFound",
+                )
         self._filters = check_filters(params["filters"], GROUP_FILTERS)
         self._store = store or Store(params["store"])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.filter_sync import security_groups
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.security_group_task import SecurityGroupInfoTask
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.store import Store
 from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_security_group import HTTP, Desk
@@ -55,6 +56,7 @@ def test_ids_names_and_filters_select(desk: Desk) -> None:
     [
         ({"group_names": ["nobody"]}, "group_names: there is no security group 'nobody'", "InvalidGroup.NotFound"),
         ({"group_ids": ["sg-" + "1" * 17]}, "group_ids: there is no", "InvalidGroup.NotFound"),
+        ({"group_ids": ["web"]}, "group_ids: 'web' is no security group's id", "InvalidGroupId.Malformed"),
         ({"group_ids": ["sg-1"]}, "group_ids: 'sg-1' is no security group's id", "InvalidGroupId.Malformed"),
         ({"filters": {"group": "a"}}, "filters: 'group' is unknown", "InvalidParameterValue"),
     ],
@@ -63,6 +65,14 @@ def test_what_is_not_there_or_unknown_is_an_error(desk: Desk, stated: dict[str, 
     failed = refusal(lambda asked: SecurityGroupInfoTask(asked, desk.store), params(**stated))
     assert said in failed["msg"]
     assert failed["error_code"] == code
+
+
+def test_an_id_is_not_taken_for_a_name(desk: Desk) -> None:
+    group_id = next(iter(security_groups(desk.store)))
+    failed = refusal(lambda asked: SecurityGroupInfoTask(asked, desk.store), params(group_names=[group_id]))
+    assert failed["error_code"] == "InvalidGroup.NotFound"
+    assert f"group_names: there is no security group '{group_id}'" in failed["msg"]
+    assert "group_ids" in failed["msg"]
 
 
 def test_a_host_without_a_store_has_no_groups(tmp_path: Path) -> None:
