@@ -19,6 +19,7 @@ from ansible_collections.pocket.cloud.tests.unit.disks import qcow2
 from ansible_collections.pocket.cloud.tests.unit.modules import test_ec2like_image_info
 from ansible_collections.pocket.cloud.tests.unit.modules.test_ec2like_image_info import (
     Desk,
+    state,
     stopped_by_a_capture_that_was_killed,
 )
 from ansible_collections.pocket.cloud.tests.unit.support import execute, refusal
@@ -46,8 +47,8 @@ def test_what_a_dead_run_has_stopped_is_copied_before_it_is_started(desk: Desk, 
     done = desk.capture_again(**stated)
     assert order(desk, writes) == ["copy disk.qcow2", f"start {desk.first}"]
     assert desk.hypervisor.running == {desk.first, desk.second}
-    for when, state in (("before", "stopped"), ("after", "running")):
-        assert f"{desk.first}:\n  state: {state}" in done["diff"][when]
+    for when, has in (("before", "stopped"), ("after", "running")):
+        assert f"{desk.first}:\n  state: {has}" in done["diff"][when]
 
 
 def test_others_that_a_dead_run_has_stopped_need_not_wait_for_the_copy(desk: Desk) -> None:
@@ -68,6 +69,28 @@ def test_it_is_started_though_its_image_cannot_be_made(desk: Desk, monkeypatch: 
     assert "No space left" in failed["msg"]
     assert failed["changed"] is True
     assert desk.hypervisor.running == {desk.first, desk.second}
+
+
+def test_that_it_could_not_be_started_either_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_disks: object) -> None:
+        raise PocketError("Cannot copy the disk: No space left on device")
+
+    monkeypatch.setattr(disk_files, "copy", full)
+    desk.hypervisor.broken["start"] = desk.first
+    failed = refusal(desk.capture_task, desk.image_params())
+    assert "No space left on device; and the instance could not be started again: Cannot start" in failed["msg"]
+    assert failed["changed"] is True
+
+
+def test_it_is_said_that_there_is_the_image_of_one_that_could_not_be_started(desk: Desk) -> None:
+    desk.hypervisor.broken["start"] = desk.first
+    failed = refusal(desk.capture_task, desk.image_params())
+    assert "Cannot start" in failed["msg"]
+    assert failed["changed"] is True
+    desk.hypervisor.broken.clear()
+    assert execute(desk.capture_task, desk.image_params())["changed"] is True
+    assert desk.hypervisor.running == {desk.first, desk.second}
+    assert desk.capture()["changed"] is False
 
 
 def test_one_that_somebody_starts_meanwhile_is_not_copied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +158,11 @@ def test_one_that_a_dead_run_has_stopped_is_owed_its_start(desk: Desk, lose: Any
     told = desk.capture_refused(code)
     assert lost in told
     assert "stays stopped" in told
+    state(desk, desk.first, "stopped")  # the way out that is told
+    desk.hypervisor.nets["pocket"] = desk.network()
+    if lose is not lose_image:  # of which nothing can be read
+        desk.capture_again()
+        assert desk.hypervisor.running == {desk.second}
 
 
 @pytest.mark.parametrize(("lose", "_code"), LOSSES[:3])
