@@ -225,8 +225,10 @@ options:
       - Whether what leaves an instance must come from its own MAC and IP addresses. Of new instances, V(true) where the
         host can enforce it; where it cannot, they are launched with a warning, and V(true) that is stated is refused.
         RV(pocket.cloud.ec2like_host_info#module:host.network_filters) tells which of the two a host is.
+      - IPv6 router advertisements are dropped, too, for whoever sends them becomes the other instances' router. Which
+        address a neighbour advertisement is about is not looked at, for libvirt cannot match that.
       - V(false) is for routers, and for real servers that answer from a virtual address, as with direct routing and
-        tunnels. Existing instances have it changed at once.
+        tunnels. Existing instances have it changed at once. Routers of IPv6 are to have no O(security_groups), either.
       - Many instances are launched and terminated in less time where neither this nor O(security_groups) asks for a
         filter, for libvirt makes filters one after the other, at about a quarter of a second each.
     type: bool

@@ -13,7 +13,8 @@ version_added: 0.1.0
 description:
   - A security group says who may talk to the instances that have it. M(pocket.cloud.ec2like_instance) gives it to them.
   - Rules allow, and what no rule of any of an instance's groups allows is denied. Answers to what was allowed pass, and
-    so do DHCP, ARP, IPv6 neighbour discovery, and ICMP errors of allowed connections.
+    so do DHCP, ARP, IPv6 neighbour discovery, and ICMP errors of allowed connections. Router advertisements reach
+    instances, but none that has a group can send them.
   - The rules are enforced by a network filter of libvirt for each group. A change applies to running instances when the
     task returns; connections that are no longer allowed are cut.
   - Settings that are not stated stay as they are; the defaults named below are those of a new group.

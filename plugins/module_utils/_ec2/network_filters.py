@@ -45,8 +45,10 @@ _OF_INSTANCE = re.compile(rf"{PREFIX}(i-[0-9a-f]{{17}})-\d+")
 _SPOOFING, _ALWAYS, _GROUPS, _LAST = -900, 100, 500, 900
 # Type of an ICMP message that is answered -> type of the answer.
 _ANSWERS = {"icmp": {8: 0, 13: 14, 15: 16, 17: 18}, "icmpv6": {128: 129}}
-_NEIGHBOUR_DISCOVERY = (133, 134, 135, 136)
-_LISTENER_REPORT = 143
+_ROUTER_ADVERTISEMENT = 134
+# What of ICMPv6 a host on a link sends and hears: solicitations of routers and of neighbours, advertisements of
+# neighbours, and reports of listeners; and what routers say.
+_OF_A_LINK = {"out": (133, 135, 136, 143), "in": (_ROUTER_ADVERTISEMENT, 135, 136)}
 _NOBODY = "0.0.0.0"  # noqa: S104
 
 
@@ -273,8 +275,8 @@ def _interface(name: str, instance: Instance, interface: Interface, enforcement:
     if instance.source_dest_check:
         if not enforcement.spoofing:
             _no_spoofing(root, interface)
-        elif not enforcement.groups and interface.private_ip_address:
-            _no_ip_spoofing(root, interface.private_ip_address)
+        elif not enforcement.groups:
+            _no_ip_spoofing(root, interface)
     if instance.security_groups:
         for group_id in instance.security_groups:
             add(root, "filterref", {"filter": group_filter(group_id)})
@@ -286,8 +288,11 @@ def _no_spoofing(root: Element, interface: Interface) -> None:
     """Let nothing out that does not come from the interface's own addresses, and no protocols but ARP and IP.
 
     C(0.0.0.0) and C(::) are who has no address yet, and link-local addresses of IPv6 are the guest's to choose. What
-    may pass is stated in whole, not what may not: each rule takes libvirt a process, at each start.
+    may pass is stated in whole, not what may not: each rule takes libvirt a process, at each start. But whoever
+    announces a router becomes the others' one, from whatever address. What a neighbour advertisement tells, libvirt
+    cannot match.
     """
+    _rule(root, "drop out", _SPOOFING - 1, "ipv6", {"protocol": "icmpv6", "type": _ROUTER_ADVERTISEMENT})
     mac = {"srcmacaddr": interface.mac_address}
     for address in filter(None, (interface.private_ip_address, _NOBODY)):
         arp = {"arpsrcmacaddr": interface.mac_address, "arpsrcipaddr": address}
@@ -302,10 +307,13 @@ def _no_spoofing(root: Element, interface: Interface) -> None:
     _rule(root, "drop out", _SPOOFING + 1, "mac")
 
 
-def _no_ip_spoofing(root: Element, address: str) -> None:
-    """Do what can be done without ebtables: drop IPv4 packets from other addresses."""
-    _rule(root, "accept out stateless", _SPOOFING, "udp", _dhcp("67", "68"))
-    _rule(root, "drop out stateless", _SPOOFING + 1, "all", {"match": "no", "srcipaddr": address})
+def _no_ip_spoofing(root: Element, interface: Interface) -> None:
+    """Do what can be done without ebtables: drop IPv4 packets from other addresses, and announcements of routers."""
+    _rule(root, "drop out stateless", _SPOOFING, "icmpv6", {"type": _ROUTER_ADVERTISEMENT})
+    if interface.private_ip_address:
+        _rule(root, "accept out stateless", _SPOOFING, "udp", _dhcp("67", "68"))
+        match = {"match": "no", "srcipaddr": interface.private_ip_address}
+        _rule(root, "drop out stateless", _SPOOFING + 1, "all", match)
 
 
 def _dhcp(server: str, client: str) -> dict[str, str]:
@@ -316,10 +324,9 @@ def _groups_base(root: Element) -> None:
     """Allow what no group needs to, and deny what no group has allowed."""
     _rule(root, "accept out stateless", _ALWAYS, "udp", _dhcp("67", "68"))
     _rule(root, "accept out stateless", _ALWAYS, "udp-ipv6", _dhcp("547", "546"))
-    for kind in _NEIGHBOUR_DISCOVERY:  # libvirt leaves ICMP with a type out of a rule for both directions
-        _rule(root, "accept out stateless", _ALWAYS, "icmpv6", {"type": kind})
-        _rule(root, "accept in stateless", _ALWAYS, "icmpv6", {"type": kind})
-    _rule(root, "accept out stateless", _ALWAYS, "icmpv6", {"type": _LISTENER_REPORT})
+    for direction, kinds in _OF_A_LINK.items():  # libvirt leaves ICMP with a type out of a rule for both directions
+        for kind in kinds:
+            _rule(root, f"accept {direction} stateless", _ALWAYS, "icmpv6", {"type": kind})
     for direction in ("in", "out"):  # errors that a connection caused, such as a packet that is too big
         for protocol in ("icmp", "icmpv6"):
             _rule(root, f"accept {direction}", _ALWAYS, protocol, {"state": "RELATED"})

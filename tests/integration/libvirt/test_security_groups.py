@@ -167,6 +167,8 @@ def test_a_guest_that_lies_about_its_addresses_is_not_heard(cloud: Guarded) -> N
     for line in accepted:
         macs = [found for found in re.findall(r"(?:-s|--arp-mac-src) ([0-9a-f:]+)", line) if found.startswith("52:54")]
         assert len(macs) == (2 if "ARP" in line else 1)
+    # Nor does either announce a router, whatever address it does that from.
+    assert len([line for line in kernel if is_drop_of_routers(line)]) == 2
     both = [liar, masked]
     assert cloud.both(instance_ids=both, source_dest_check=False)["changed_ids"] == both
     assert cloud.both(instance_ids=both, source_dest_check=False)["changed"] is False
@@ -180,6 +182,11 @@ def test_a_guest_that_lies_about_its_addresses_is_not_heard(cloud: Guarded) -> N
     assert cloud.reached(LIAR)
 
 
+def is_drop_of_routers(line: str) -> bool:
+    """Whether it is ebtables' rule; some have names for types, and some add the range of codes."""
+    return bool(re.match(r"-p IPv6 .*--ip6-icmp-type (134|router-advertisement)\b", line)) and line.endswith("-j DROP")
+
+
 def test_ipv6_passes_where_a_rule_allows_it_and_from_no_false_address(cloud6: Guarded) -> None:
     cloud = cloud6
     web = {"ports": ["80"]}
@@ -189,6 +196,12 @@ def test_ipv6_passes_where_a_rule_allows_it_and_from_no_false_address(cloud6: Gu
     cloud.tells(CLIENT, "web", "no")
     cloud.tells(CLIENT, "ping", "no")
     assert not cloud.reached(f"[{SERVER6}]")
+    # An instance with a group hears routers and is none; without one, too, it is not to announce itself.
+    kernel = cloud.host.run(["ip6tables", "-S"]).stdout
+    sent, heard = (re.findall(rf"-A {chain}-\S+ .*--icmpv6-type (\d+) -j", kernel) for chain in ("FI", "FO"))
+    assert (sent, heard) == (["133", "135", "136", "143"], ["134", "135", "136"])
+    ebtables = cloud.host.run(["ebtables", "-t", "nat", "-L"]).stdout.splitlines()
+    assert len([line for line in ebtables if is_drop_of_routers(line)]) == 2
     cloud.group("web", rules=[{**web, "cidr_ipv6": [f"{CLIENT6}/128"]}])
     cloud.tells(CLIENT, "web", "yes")
     cloud.tells(CLIENT, "ping", "no")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,11 +15,14 @@ from ansible_collections.pocket.cloud.plugins.module_utils._ec2.network_filters 
     differences,
     interface_filter,
 )
+from ansible_collections.pocket.cloud.plugins.module_utils._ec2.security_groups import SecurityGroup
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.xml_text import Element, parse
 from ansible_collections.pocket.cloud.tests.unit.module_utils._ec2.strategies import instance_id
 
+GROUP = "sg-0123456789abcdef0"
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:99"
 ADDRESS, ADDRESS6 = "10.80.0.9", "fd00:80::9"
+ROUTERS = {"protocol": "icmpv6", "type": "134"}
 DHCP = {"protocol": "udp", "srcportstart": "68", "srcportend": "68", "dstportstart": "67", "dstportend": "67"}
 
 
@@ -35,12 +39,25 @@ def matches(condition: Element, frame: dict[str, Any]) -> bool:
     return all(found.values())
 
 
+def by_priority(definition: str, direction: str) -> list[Element]:
+    rules = [rule for rule in parse(definition).iterfind("rule") if rule.get("direction") in (direction, "inout")]
+    return sorted(rules, key=lambda rule: int(rule.get("priority", "")))
+
+
 def passes(definition: str, **frame: Any) -> bool:
     """Whether a frame leaves the guest: the first rule by priority that is about it says, and without one it does."""
-    rules = sorted(parse(definition).iterfind("rule"), key=lambda rule: int(rule.get("priority", "")))
-    about = (rule for rule in rules if rule.get("direction") == "out" and matches(rule[0], frame))
+    about = (rule for rule in by_priority(definition, "out") if matches(rule[0], frame))
     verdict = next((rule.get("action") for rule in about), "accept")
     return verdict == "accept"
+
+
+def passes_untracked(definition: str, direction: str, kind: int) -> bool:
+    """Whether a message of ICMPv6 about the link passes, of which connection tracking knows nothing: as `passes`."""
+    for rule in by_priority(definition, direction):
+        seen = rule.get("action") == "drop" or rule.get("statematch") == "false"
+        if seen and (rule[0].tag == "all-ipv6" or (rule[0].tag == "icmpv6" and rule[0].get("type") == str(kind))):
+            return rule.get("action") == "accept"
+    return True
 
 
 @pytest.mark.parametrize(
@@ -54,20 +71,57 @@ def passes(definition: str, **frame: Any) -> bool:
         ({"kind": "ipv6", "srcipaddr": ADDRESS6}, True),
         ({"kind": "ipv6", "srcipaddr": "fe80::5054:ff:fe00:1"}, True),
         ({"kind": "ipv6", "srcipaddr": "::"}, True),
+        ({"kind": "ipv6", "srcipaddr": "::", "protocol": "icmpv6", "type": "133"}, True),
+        ({"kind": "ipv6", "srcipaddr": "fe80::1", "protocol": "icmpv6", "type": "135"}, True),
+        ({"kind": "ipv6", "srcipaddr": ADDRESS6, "protocol": "icmpv6", "type": "136"}, True),
         # Somebody else's.
         ({"kind": "arp", "arpsrcmacaddr": OTHER, "arpsrcipaddr": ADDRESS}, False),
         ({"kind": "arp", "arpsrcmacaddr": MAC, "arpsrcipaddr": "10.80.0.1"}, False),
         ({"kind": "ip", "srcipaddr": "10.80.0.1"}, False),
         ({"kind": "ip", "srcipaddr": "0.0.0.0"}, False),
         ({"kind": "ipv6", "srcipaddr": "fd00:80::1"}, False),
+        # What a router alone may say, from its own address, too.
+        ({"kind": "ipv6", "srcipaddr": "fe80::5054:ff:fe00:1", **ROUTERS}, False),
+        ({"kind": "ipv6", "srcipaddr": ADDRESS6, **ROUTERS}, False),
         # No protocol of a host.
         ({"kind": "stp"}, False),
     ],
 )
 def test_a_guest_is_heard_only_from_its_own_addresses(frame: dict[str, Any], heard: bool) -> None:
-    card = Interface("pocket", MAC, ADDRESS, ADDRESS6)
-    instance = Instance(instance_id(0), "ami-0", 1, 64, (card,), "2026-01-01T00:00:00Z", "r-0")
-    needed = differences({}, [instance], {}, Enforcement()).define
-    definition = needed[interface_filter(instance.instance_id, 0)]
+    definition = filter_of()
     assert passes(definition, srcmacaddr=MAC, **frame) is heard
     assert not passes(definition, srcmacaddr=OTHER, **frame)
+
+
+def filter_of(enforcement: Enforcement | None = None, **stated: Any) -> str:
+    card = Interface("pocket", MAC, ADDRESS, ADDRESS6)
+    plain = Instance(instance_id(0), "ami-0", 1, 64, (card,), "2026-01-01T00:00:00Z", "r-0")
+    instance = replace(plain, **stated)
+    groups = {one: SecurityGroup(one, "web", "web") for one in instance.security_groups}
+    needed = differences({}, [instance], groups, enforcement or Enforcement()).define
+    return needed[interface_filter(instance.instance_id, 0)]
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_with_groups_a_guest_is_a_host_on_its_link_and_no_router(checked: bool) -> None:
+    definition = filter_of(source_dest_check=checked, security_groups=(GROUP,))
+    sent = [kind for kind in range(256) if passes_untracked(definition, "out", kind)]
+    heard = [kind for kind in range(256) if passes_untracked(definition, "in", kind)]
+    assert (sent, heard) == ([133, 135, 136, 143], [134, 135, 136])
+
+
+def test_a_router_without_groups_announces_itself() -> None:
+    definition = filter_of(source_dest_check=False, interfaces=(Interface("pocket", MAC, ADDRESS),))
+    assert passes(definition, kind="ipv6", srcmacaddr=MAC, srcipaddr="fe80::1", **ROUTERS)
+    assert passes_untracked(definition, "out", 134)
+
+
+@pytest.mark.parametrize("address", [ADDRESS, None])
+def test_without_ebtables_no_router_is_announced_either(address: str | None) -> None:
+    definition = filter_of(Enforcement(spoofing="no ebtables"), interfaces=(Interface("pocket", MAC, address),))
+    assert [kind for kind in range(256) if not passes_untracked(definition, "out", kind)] == [134]
+
+
+def test_each_rule_takes_libvirt_a_process_at_every_start() -> None:
+    assert filter_of().count("<rule ") == 9
+    assert filter_of(source_dest_check=False, security_groups=(GROUP,)).count("<rule ") == 15
