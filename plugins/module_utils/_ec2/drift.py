@@ -58,6 +58,7 @@ def _operation(name: str, before: dict[str, bool] | None, after: dict[str, bool]
 def unreserved(instances: Sequence[Instance], networks: Sequence[Network]) -> Iterator[Operation]:
     """Yield the repair of the reservations of `instances` that are gone: without one a guest gets no address.
 
+    One that the definition has and the running DHCP server was not told of is as good as gone.
     What somebody else has taken meanwhile, and what a network of the name has no place for, stays as it is.
     """
     by_name = {network.name: network for network in networks}
@@ -67,13 +68,17 @@ def unreserved(instances: Sequence[Instance], networks: Sequence[Network]) -> It
     }
     for instance in instances:
         for name, host in Host.of(instance):
-            version = host.address.version
-            if (name, host.address) in addresses or (name, host.mac_address, version) in machines:
+            network, version = by_name.get(name), host.address.version
+            if network is None or not _has_place(network, host):
                 continue
-            if name not in by_name or not _has_place(by_name[name], host):
-                continue
-            after = {"network": name, "address": str(host.address)}
-            yield Operation("reserve", f"reservation of {host.name}", None, after, payload=(name, host))
+            taken = (name, host.address) in addresses or (name, host.mac_address, version) in machines
+            if not taken or _is_untold(network, host):
+                after = {"network": name, "address": str(host.address)}
+                yield Operation("reserve", f"reservation of {host.name}", None, after, payload=(name, host))
+
+
+def _is_untold(network: Network, host: Host) -> bool:
+    return host.address.version == 4 and host.mac_address in network.untold and host in network.hosts
 
 
 def _has_place(network: Network, host: Host) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from .._errors import PocketError
@@ -34,13 +35,16 @@ class NetworkCalls(Connection):
         return sorted(found, key=lambda network: network.name)
 
     def _network(self, network: Any) -> Network:
-        active = bool(network.isActive())
-        return network_of(
+        live_xml = network.XMLDesc() if network.isActive() else None
+        found = network_of(
             network.XMLDesc(self._libvirt.VIR_NETWORK_XML_INACTIVE),
-            active=active,
+            active=live_xml is not None,
             autostart=bool(network.autostart()),
-            live_xml=network.XMLDesc() if active else None,
+            live_xml=live_xml,
         )
+        if live_xml is None or not self._local:
+            return found
+        return replace(found, untold=reservations.untold(live_xml, found.hosts))
 
     def active_networks(self) -> set[str]:
         """Return the names of the networks that are active."""
@@ -104,7 +108,7 @@ class NetworkCalls(Connection):
             network = connection.networkLookupByName(name)
             found = self._network(network)
             served = found.serves_dhcp6 if host.address.version == 6 else not found.bare
-            if served and host not in found.hosts:
+            if served and (host not in found.hosts or host.mac_address in found.untold):
                 self._update_hosts(network, found, self._libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, host)
 
     def release(self, name: str, host: Host) -> None:
@@ -142,17 +146,19 @@ class NetworkCalls(Connection):
         libvirt = self._libvirt
         adds = command == libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST
         live = network.XMLDesc() if about.active else ""
-        directory = reservations.watched(live) if host.address.version == 4 else None
+        # A network that is off needs no file, and keeps none of a machine that is gone for its next start.
+        directory = reservations.watched(live or about.xml) if host.address.version == 4 and self._local else None
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
         # What the network was started with, only libvirt can take back.
-        if live and (directory is None or (not adds and reservations.started_with(live, host))):
+        if live and (directory is None or (not adds and host.mac_address in reservations.started_with(live))):
             flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
         # The definition has it as long as dnsmasq does, so that the remains of a run that is killed are found.
         if directory and not adds:
             reservations.forget(directory, network.name(), host)
-        parent = parent_index(about.xml, host.address.version)
-        network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, parent, host_xml(host), flags)
-        if directory and adds:
+        if not adds or host not in about.hosts:
+            parent = parent_index(about.xml, host.address.version)
+            network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, parent, host_xml(host), flags)
+        if directory and adds and live:
             reservations.tell(directory, host)
 
     def define_network(self, network: Network) -> None:

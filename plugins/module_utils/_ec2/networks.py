@@ -117,6 +117,7 @@ class Network:
     :param outdated: whether it was started with another definition than the one it has now.
     :param live_bridge: the bridge it was started with.
     :param live_range: the range that its running DHCP server gives addresses from, which can be changed at once.
+    :param untold: the MAC addresses of those IPv4 reservations that its running DHCP server was not told of.
     :param xml: its definition, where it has one.
     """
 
@@ -139,6 +140,7 @@ class Network:
     outdated: bool = False
     live_bridge: str = ""
     live_range: AddressRange | None = None
+    untold: frozenset[str] = frozenset()
     xml: str = field(default="", repr=False, compare=False)
 
     @property

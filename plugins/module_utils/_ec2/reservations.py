@@ -23,6 +23,8 @@ from .._errors import PocketError
 from .model import network_uuid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .networks import Host, Network
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "remove",
     "started_with",
     "tell",
+    "untold",
     "watched",
 ]
 
@@ -43,6 +46,7 @@ _PLACE = "/var/lib/libvirt/dnsmasq"
 _OPTION = "dhcp-hostsdir="
 WATCH = ("dhcp-range=", "dhcp-no-override", "dhcp-authoritative", _OPTION)
 _DIRECTORY = re.compile(f"value=['\"]{_OPTION}({_PLACE}/[0-9a-f-]+\\.pocket)['\"]")
+_HOST = re.compile(r"<host mac=['\"]([0-9A-Fa-f:]+)['\"]")
 _PIDS = Path("/run/libvirt/network")
 
 
@@ -66,9 +70,29 @@ def watched(live_xml: str) -> Path | None:
     return directory if directory and directory.is_dir() else None
 
 
-def started_with(live_xml: str, host: Host) -> bool:
-    """Whether libvirt itself told the DHCP server of the reservation."""
-    return re.search(f"<host mac=['\"]{host.mac_address}['\"]", live_xml, re.IGNORECASE) is not None
+def started_with(live_xml: str) -> set[str]:
+    """Return the MAC addresses of the reservations of which libvirt itself told a running network's DHCP server."""
+    return {mac.lower() for mac in _HOST.findall(live_xml)}
+
+
+def untold(live_xml: str, hosts: Sequence[Host]) -> frozenset[str]:
+    """Return the MAC addresses of those of a running network's reservations that its DHCP server was not told of.
+
+    A run was killed between the definition and the file, the disk was full, or somebody removed the file.
+    """
+    directory = watched(live_xml)
+    if directory is None:
+        return frozenset()
+    try:
+        files = set(os.listdir(directory))
+    except OSError:  # it is gone just now
+        return frozenset()
+    started = started_with(live_xml)
+    return frozenset(
+        host.mac_address
+        for host in hosts
+        if host.address.version == 4 and host.mac_address not in started and _file(directory, host).name not in files
+    )
 
 
 def tell(directory: Path, host: Host) -> None:
@@ -89,14 +113,12 @@ def forget(directory: Path, network: str, host: Host) -> None:
     """Have dnsmasq forget the reservation; done already is well."""
     path = _file(directory, host)
     try:
-        with suppress(FileNotFoundError):
-            _incoming(path).unlink()
-        path.unlink()
-    except FileNotFoundError:
-        return
+        for one in (_incoming(path), path):
+            with suppress(FileNotFoundError):
+                one.unlink()
     except OSError as error:
         raise PocketError(f"Cannot remove the reservation {path}: {error.strerror or error}") from error
-    _read_again(network)
+    _read_again(network)  # without a file, too: a run may have been killed just after it took that away
 
 
 def _file(directory: Path, host: Host) -> Path:

@@ -32,6 +32,14 @@ def test_a_launch_leaves_the_firewall_alone(cloud: Cloud) -> None:
     cloud.host.run(["iptables", "-w", "-I", "LIBVIRT_FWO", "-s", "203.0.113.1", "-j", "ACCEPT"])
     cloud.run(exact_count=3, tags=WEB)
     cloud.assert_whole(3)
+    # What the DHCP server does not know, for its file is gone, it is told again.
+    (told,) = cloud.host.path("/var/lib/libvirt/dnsmasq").glob("*.pocket")
+    one = next(path for path in told.iterdir())
+    text = one.read_text()
+    one.unlink()
+    assert cloud.run(exact_count=3, tags=WEB)["changed"] is True
+    assert one.read_text() == text
+    assert cloud.run(exact_count=3, tags=WEB)["changed"] is False
     cloud.run(state="terminated", tags=WEB)
     cloud.assert_nothing_left()
     first = cloud.host.run(["iptables", "-w", "-S", "LIBVIRT_FWO"]).stdout.splitlines()[1]

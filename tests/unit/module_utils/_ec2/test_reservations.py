@@ -63,8 +63,22 @@ def test_what_is_watched(place: Path, watching: str) -> None:
 
 
 def test_what_libvirt_itself_has_told_the_server() -> None:
-    assert reservations.started_with("<host mac='52:54:00:01:02:03' name='i-1' ip='10.80.0.2'/>", HOST)
-    assert not reservations.started_with("<host id='00:03:00:01:52:54:00:01:02:03' ip='fd00::1'/>", HOST)
+    xml = "<host mac='52:54:00:AB:02:03' ip='10.80.0.2'/><host id='00:03:00:01:52:54:00:01:02:03' ip='fd00::1'/>"
+    assert reservations.started_with(xml) == {"52:54:00:ab:02:03"}
+
+
+def test_whom_the_server_was_not_told_of(place: Path, watching: str) -> None:
+    six = replace(HOST, mac_address="52:54:00:01:02:06", address=ipaddress.IPv6Address("fd00::2"))
+    other = replace(HOST, mac_address="52:54:00:01:02:04", address=ipaddress.IPv4Address("10.80.0.3"))
+    live = f"{watching}<host mac='{other.mac_address}' ip='10.80.0.3'/>"
+    assert reservations.untold(live, [HOST, other, six]) == frozenset()  # libvirt tells it itself
+    reservations.make(watching)
+    assert reservations.untold(live, [HOST, other, six]) == {HOST.mac_address}
+    assert reservations.untold(watching, [HOST, other, six]) == {HOST.mac_address, other.mac_address}
+    (place / "hosts" / ".525400010203").write_text("52:54:")
+    assert reservations.untold(live, [HOST]) == {HOST.mac_address}
+    reservations.tell(place / "hosts", HOST)
+    assert reservations.untold(live, [HOST, other, six]) == frozenset()
 
 
 def test_a_network_whose_server_gives_no_addresses_watches_nothing() -> None:
@@ -102,7 +116,6 @@ def server(request: pytest.FixtureRequest, place: Path) -> Iterator[subprocess.P
 
 
 def test_dnsmasq_is_told_and_made_to_forget(place: Path, server: subprocess.Popen[bytes]) -> None:
-    reservations.forget(place, "pocket", HOST)  # not there is well, and nobody need read anything again
     reservations.tell(place, HOST)
     path = place / "525400010203"
     assert path.read_text() == "52:54:00:01:02:03,10.80.0.2,i-1\n"
@@ -116,6 +129,14 @@ def test_dnsmasq_is_told_and_made_to_forget(place: Path, server: subprocess.Pope
     else:
         with pytest.raises(subprocess.TimeoutExpired):
             server.wait(0.2)
+
+
+def test_a_run_that_was_killed_before_it_told_dnsmasq_is_made_up_for(
+    place: Path, server: subprocess.Popen[bytes]
+) -> None:
+    reservations.forget(place, "pocket", HOST)
+    if Path(str(server.args[2])).name == "dnsmasq":  # type: ignore[index]
+        assert server.wait(5) == -1
 
 
 def test_what_a_killed_run_left_half_written_goes_with_the_reservation(place: Path) -> None:
