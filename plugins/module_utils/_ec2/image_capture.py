@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from .._plan import Plan
 from .._runner import Task
 from . import disk_files, image_files
@@ -114,12 +115,7 @@ class CaptureTask(Task[Current]):
             "start": self._start,
             "sweep": self._copies.sweep,
         }
-        for number, operation in enumerate(plan):
-            try:
-                write[operation.action](operation.payload)
-            except PocketError as error:
-                error.changed = error.changed or number > 0
-                raise
+        in_turn(partial(write[operation.action], operation.payload) for operation in plan)
 
     def _capture(self, instance: Instance) -> None:
         if not self._request.stops(instance) and not is_owed_a_start(instance):

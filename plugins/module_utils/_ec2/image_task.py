@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from .._plan import Operation, Plan
 from .._runner import Task
 from . import image_files
@@ -101,12 +102,7 @@ class ImageTask(Task[Current]):
             "repair": self._register,
             "sweep": self._sweep,
         }
-        for number, operation in enumerate(plan):
-            try:
-                write[operation.action](operation)
-            except PocketError as error:
-                error.changed = number > 0
-                raise
+        in_turn(partial(write[operation.action], operation) for operation in plan)
 
     def _sweep(self, operation: Operation) -> None:
         self._copies.sweep(self._store.image_directory / str(operation.payload))

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
-from .._errors import PocketError
+from .._errors import PocketError, in_turn
 from .._plan import Plan
 from .._runner import Task
 from . import disk_files
@@ -92,12 +93,7 @@ class SnapshotTask(Task[Current]):
             "edit": self._snapshots.put,
             "sweep": self._sweep,
         }
-        for number, operation in enumerate(plan):
-            try:
-                write[operation.action](operation.payload)
-            except PocketError as error:
-                error.changed = number > 0
-                raise
+        in_turn(partial(write[operation.action], operation.payload) for operation in plan)
 
     def _sweep(self, leftover: str) -> None:
         if "." in leftover:
