@@ -34,7 +34,7 @@ INSTANCE = Instance(
     "2026-01-01T00:00:00Z",
     "r-0",
 )
-((_, HOST),) = Host.of(INSTANCE)
+((_NETWORK, HOST),) = Host.of(INSTANCE)
 KNOWN = {HOST.mac_address: str(HOST.address)}
 LIBVIRT = SimpleNamespace(
     libvirtError=PocketError,
