@@ -194,15 +194,7 @@ class Host:
 
     def reboot(self) -> None:
         """As far as libvirt can tell: its processes and its guests end at once, and /run and the bridges are new."""
-        pids = []
-        for entry in self.path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if (entry / "comm").read_text().strip() in ("libvirtd", "virtlogd", "dnsmasq", "qemu-system-x86"):
-                    pids.append(entry.name)
-        self.run(["kill", "-KILL", *pids])
-        wait_until(
-            "the end of libvirt's processes", lambda: not any(self.path(f"/proc/{one}").exists() for one in pids)
-        )
+        wait_until("the end of libvirt's processes", self._libvirt_is_killed)
         self.run(["sh", "-c", "rm -r /run/libvirt /run/libvirtd.pid /run/virtlogd.pid"])
         for link in json.loads(self.run(["ip", "-json", "link", "show", "type", "bridge"]).stdout):
             self.run(["ip", "link", "delete", link["ifname"]])
@@ -211,6 +203,17 @@ class Host:
                 for action in ("--flush", "--delete-chain"):
                     self.run([program, "--table", table, action])
         self.start_libvirt()
+
+    def _libvirt_is_killed(self) -> bool:
+        """Kill what runs of libvirt; whether nothing did. What libvirtd just forks is found at a later look."""
+        pids = []
+        for entry in self.path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (entry / "comm").read_text().strip() in ("libvirtd", "virtlogd", "dnsmasq", "qemu-system-x86"):
+                    pids.append(entry.name)
+        if pids:
+            self.run(["kill", "-KILL", *pids], check=False)  # one may have ended by itself since
+        return not pids
 
     def _daemon_pid(self, name: str) -> int | None:
         try:
