@@ -400,7 +400,8 @@ options:
   wait_timeout:
     description:
       - How many seconds to wait for all of them. The task then fails with the last lines of the console of one that is
-        not ready; the instances stay.
+        not ready, and names all of these in RV(failures); the instances stay.
+      - One that stopped, or failed for good in another way, is waited for no longer; the others are.
     type: int
     default: 600
   stop_timeout:
@@ -666,8 +667,10 @@ reservation_id:
   returned: success
   type: str
 failures:
-  description: Each instance that something went wrong with, as C(instance_id), C(action) and C(msg).
-  returned: when a change of instances failed
+  description:
+    - Each instance that something went wrong with, as C(instance_id), C(action) and C(msg). The action is C(wait) for
+      those that did not get ready.
+  returned: when a change of instances failed, or the wait for them
   type: list
   elements: dict
 error_code:

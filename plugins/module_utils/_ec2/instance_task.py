@@ -260,7 +260,7 @@ class InstanceTask(Task[Current]):
             )
         except PocketError as error:
             results = self.result(plan, after, plan.changed)
-            raise PocketError(error.message, changed=plan.changed, **results) from error
+            raise PocketError(error.message, changed=plan.changed, **{**results, **error.results}) from error
         now = {instance.instance_id: instance for instance in ready}
         return replace(after, instances=tuple(now.get(one.instance_id, one) for one in after.instances))
 

@@ -63,61 +63,73 @@ def wait_until_ready(
     sleep: Callable[[float], None] = time.sleep,
     cloud_init: CloudInit | None = None,
 ) -> list[Instance]:
-    """Return the instances once all are ready; raises PocketError with the console of one that did not get there.
+    """Return the instances once all are ready; raises PocketError once each is, or cannot get there any more.
 
-    An instance that is stopped, paused or gone cannot get ready, so waiting for it ends at once; so does waiting for
-    cloud-init where it ended with errors.
+    One that is stopped, paused or gone cannot get ready, nor one where cloud-init ended with errors; the others are
+    waited for. The error has the last lines of the console of the first that is not ready, and them all as `failures`.
     """
     cloud_init = cloud_init or CloudInit(hypervisor, store)
     deadline = clock() + readiness.timeout
     ready: dict[str, Instance] = {}
+    lost: dict[str, str] = {}
     while True:
         found = {instance.instance_id: instance for instance in hypervisor.instances()}
-        waiting = [found[one] for one in instance_ids if one in found and one not in ready]
-        for instance_id in instance_ids:
-            if instance_id not in found or found[instance_id].state in ("stopped", "shutting-down"):
-                state = found[instance_id].state if instance_id in found else "terminated"
-                raise _not_ready(store, instance_id, f"is {state} instead of running, and so did not {readiness.text}")
-        _refuse_paused(hypervisor, store, waiting, readiness)
-        for instance in _ready(hypervisor, waiting, readiness, old, cloud_init):
-            ready[instance.instance_id] = instance
-        if len(ready) == len(set(instance_ids)):
-            found_ready = [ready[instance_id] for instance_id in instance_ids]
-            # Who answers is known to the host now.
-            return found_ready if readiness.condition == "running" else confirm(hypervisor, found_ready, old)
+        lost.update(_hopeless(hypervisor, found, [one for one in instance_ids if one not in lost], readiness))
+        waiting = [found[one] for one in instance_ids if one not in ready and one not in lost]
+        fine, failed = _ready(hypervisor, waiting, readiness, old, cloud_init)
+        ready.update({instance.instance_id: instance for instance in fine})
+        lost.update(failed)
         if clock() >= deadline:
-            late = next(instance for instance in waiting if instance.instance_id not in ready)
-            at = f" at {late.private_ip_address}" if readiness.port is not None else ""
-            more = len(instance_ids) - len(ready) - 1
-            others = f" (nor did {more} more)" if more else ""
-            said = f"did not {readiness.text}{at} within {readiness.timeout:g} s{others}"
-            raise _not_ready(store, late.label, said, late.instance_id)
+            lost.update({one.instance_id: _late(one, readiness) for one in waiting if one.instance_id not in ready})
+        if len(ready.keys() | lost.keys()) == len(set(instance_ids)):
+            break
         sleep(_INTERVAL)
+    if lost:
+        raise _not_ready(store, {one: lost[one] for one in instance_ids if one in lost}, len(set(instance_ids)))
+    found_ready = [ready[instance_id] for instance_id in instance_ids]
+    # Who answers is known to the host now.
+    return found_ready if readiness.condition == "running" else confirm(hypervisor, found_ready, old)
 
 
-def _refuse_paused(hypervisor: Hypervisor, store: Store, instances: Sequence[Instance], readiness: Readiness) -> None:
-    for paused in (one for one in instances if one.paused):
-        why = hypervisor.disk_errors(paused.instance_id) or "state: running lets it go on"
-        said = f"stands still, and so did not {readiness.text} ({paused.paused}: {why})"
-        raise _not_ready(store, paused.label, said, paused.instance_id)
+def _hopeless(
+    hypervisor: Hypervisor, found: Mapping[str, Instance], instance_ids: Sequence[str], readiness: Readiness
+) -> dict[str, str]:
+    """Return of those that cannot get ready by themselves what keeps them from it."""
+    said = {}
+    for instance_id in instance_ids:
+        instance = found.get(instance_id)
+        if instance is None or instance.state in ("stopped", "shutting-down"):
+            state, label = (instance.state, instance.label) if instance else ("terminated", instance_id)
+            said[instance_id] = f"{label} is {state} instead of running, and so did not {readiness.text}"
+        elif instance.paused:
+            why = hypervisor.disk_errors(instance_id) or "state: running lets it go on"
+            stands = f"{instance.label} stands still, and so did not {readiness.text}"
+            said[instance_id] = f"{stands} ({instance.paused}: {why})"
+    return said
+
+
+def _late(instance: Instance, readiness: Readiness) -> str:
+    at = f" at {instance.private_ip_address}" if readiness.port is not None else ""
+    return f"{instance.label} did not {readiness.text}{at} within {readiness.timeout:g} s"
 
 
 def _ready(
     hypervisor: Hypervisor, instances: Sequence[Instance], readiness: Readiness, old: Old, cloud_init: CloudInit
-) -> list[Instance]:
+) -> tuple[list[Instance], dict[str, str]]:
+    """Return those that are ready, and what went wrong for good with others."""
     running = [instance for instance in instances if instance.state == "running"]
     checked = confirm(hypervisor, running, old, readiness.condition == "ip")
     if readiness.condition == "running":
-        return checked
+        return checked, {}
     if readiness.condition == "cloud-init":
         return _set_up(checked, cloud_init)
     port = readiness.port
     if port is None:
-        return [instance for instance in checked if instance.interfaces[0].confirmed_by]
+        return [instance for instance in checked if instance.interfaces[0].confirmed_by], {}
     probe = _greets if readiness.condition == "ssh" else _answers
     with ThreadPoolExecutor(_CONNECTS) as pool:
         answers = list(pool.map(lambda instance: probe(instance.private_ip_address or "", port), checked))
-    return [instance for instance, answer in zip(checked, answers) if answer]
+    return [instance for instance, answer in zip(checked, answers) if answer], {}
 
 
 def _answers(address: str, port: int) -> bool:
@@ -140,19 +152,23 @@ def _greets(address: str, port: int) -> bool:
         return False
 
 
-def _set_up(instances: Sequence[Instance], cloud_init: CloudInit) -> list[Instance]:
-    """Return those that cloud-init has finished with; raises for one where it ended with errors."""
-    ready = []
-    for instance, progress in zip(instances, cloud_init.progress(instances)):
-        if progress.finished and progress.errors:
-            said = f"finished cloud-init, which failed: {progress.text}"
-            raise _not_ready(cloud_init.store, instance.label, said, instance.instance_id)
-        if progress.finished:
-            ready.append(instance)
-    return ready
+def _set_up(instances: Sequence[Instance], cloud_init: CloudInit) -> tuple[list[Instance], dict[str, str]]:
+    """Return those that cloud-init has finished with, and what it failed at where it ended with errors."""
+    finished = [pair for pair in zip(instances, cloud_init.progress(instances)) if pair[1].finished]
+    failed = {
+        instance.instance_id: f"{instance.label} finished cloud-init, which failed: {progress.text}"
+        for instance, progress in finished
+        if progress.errors
+    }
+    return [instance for instance, progress in finished if not progress.errors], failed
 
 
-def _not_ready(store: Store, label: str, said: str, instance_id: str | None = None) -> PocketError:
-    lines = tail(Files.of(store.instance_directory(instance_id or label)).console)
+def _not_ready(store: Store, lost: Mapping[str, str], count: int) -> PocketError:
+    first, said = next(iter(lost.items()))
+    lines = tail(Files.of(store.instance_directory(first)).console)
     shown = "its console's last lines:\n" + "\n".join(lines) if lines else "its console is empty"
-    return PocketError(f"wait_for: the instance {label} {said}; {shown}")
+    others = f" ({len(lost)} of {count} are not ready)" if count > 1 else ""
+    return PocketError(
+        f"wait_for: the instance {said}{others}; {shown}",
+        failures=[{"instance_id": one, "action": "wait", "msg": f"wait_for: {what}"} for one, what in lost.items()],
+    )

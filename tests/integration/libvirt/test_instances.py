@@ -131,6 +131,7 @@ def test_a_wait_in_vain_says_what_the_console_says(cloud: Cloud) -> None:
         f"{instance['instance_id']} (a) did not answer on TCP port 81 at {instance['private_ip_address']}"
         in (failed["msg"])
     )
+    assert [(one["instance_id"], one["action"]) for one in failed["failures"]] == [(instance["instance_id"], "wait")]
     cloud.run(name="a", wait=True, wait_for="ip")
     failed = cloud.refused(name="a", wait=True, wait_port=81, wait_timeout=1)
     assert "its console's last lines:\n" in failed["msg"]

@@ -74,16 +74,36 @@ def test_the_neighbour_table_vouches_for_guests_without_dhcp(host: KvmHost, monk
     assert wait(host, ids, clock, Readiness("ip", None, 60)) == ["arp"]
 
 
-def test_an_instance_that_stops_ends_the_wait_at_once(host: KvmHost) -> None:
-    ids, clock = launched(host, count=2, name="a"), Clock()
+def test_an_instance_that_stops_is_waited_for_no_longer(host: KvmHost) -> None:
+    ids, clock = launched(host, count=1, name="a"), Clock()
     host.hypervisor.given.clear()
-    clock.at = {2: lambda: host.hypervisor.running.discard(ids[1])}
-    with pytest.raises(PocketError, match=rf"{ids[1]} is stopped instead of running"):
+    clock.at = {2: lambda: host.hypervisor.running.discard(ids[0])}
+    with pytest.raises(PocketError, match=rf"{ids[0]} \(a\) is stopped instead of running"):
         wait(host, ids, clock, Readiness("ip", None, 600))
     assert clock.now < 3
-    host.hypervisor.domains.pop(ids[1])
-    with pytest.raises(PocketError, match=rf"{ids[1]} is terminated instead of running"):
+    host.hypervisor.domains.pop(ids[0])
+    with pytest.raises(PocketError, match=rf"{ids[0]} is terminated instead of running"):
         wait(host, ids, clock, Readiness("running", None, 600))
+
+
+def test_the_others_are_waited_for_and_those_that_are_not_ready_are_told(host: KvmHost) -> None:
+    ids, clock = launched(host, count=4), Clock()
+    leases = {lease.mac_address: lease for lease in host.hypervisor.given}
+    host.hypervisor.given.clear()
+    macs = {one.instance_id: one.mac_address for one in host.hypervisor.instances()}
+    clock.at = {
+        2: lambda: host.hypervisor.running.discard(ids[1]),
+        7: lambda: host.hypervisor.given.append(leases[macs[ids[0]]]),
+        9: lambda: host.hypervisor.given.append(leases[macs[ids[3]]]),
+        10: lambda: host.hypervisor.running.discard(ids[3]),  # ready was not enough
+    }
+    with pytest.raises(PocketError, match=rf"{ids[1]} is stopped.*\(3 of 4 are not ready\); its console") as failed:
+        wait(host, ids, clock, Readiness("ip", None, 20))
+    assert 20 <= clock.now < 21
+    assert [(one["instance_id"], one["action"]) for one in failed.value.results["failures"]] == [
+        (instance_id, "wait") for instance_id in ids[1:]
+    ]
+    assert "did not ask for its address within 20 s" in failed.value.results["failures"][1]["msg"]
 
 
 @pytest.fixture
@@ -109,7 +129,9 @@ def test_many_that_are_late_are_counted(host: KvmHost) -> None:
     closed.bind(("127.0.0.1", 0))
     number = closed.getsockname()[1]
     closed.close()
-    with pytest.raises(PocketError, match=rf"did not answer on TCP port {number} at 127.0.0.2 within 1 s \(nor did 2"):
+    with pytest.raises(
+        PocketError, match=rf"did not answer on TCP port {number} at 127.0.0.2 within 1 s \(3 of 3 are not"
+    ):
         wait(host, ids, clock, Readiness("port", number, 1))
 
 
@@ -150,9 +172,12 @@ def test_cloud_init_ends_the_wait_well_or_with_what_failed(host: KvmHost) -> Non
     assert 4 <= clock.now < 5
     consoles[1].write_text("x.py[WARNING]: Running module ssh (<module>) failed\n" + done)
     with pytest.raises(
-        PocketError, match=rf"{ids[1]} \(a\) finished cloud-init, which failed: its module ssh failed; its con"
+        PocketError, match=rf"{ids[1]} \(a\) finished cloud-init, which failed: its module ssh failed \(1 of 2 "
     ):
         wait(host, ids, clock, Readiness("cloud-init", None, 60))
     consoles[1].write_text("booting\n")
-    with pytest.raises(PocketError, match=r"did not finish cloud-init within 5 s; its console's last lines:\nbooting"):
+    with pytest.raises(
+        PocketError,
+        match=r"did not finish cloud-init within 5 s \(1 of 2 are not ready\); its console's last lines:\nbooting",
+    ):
         wait(host, ids, clock, Readiness("cloud-init", None, 5))
