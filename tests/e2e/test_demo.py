@@ -116,6 +116,30 @@ def test_clients_of_the_pool_need_a_rule_of_an_instances_security_group(demo_hos
     demo_host.task("ec2like_security_group", name="web", state="absent")
 
 
+@pytest.mark.usefixtures("first_run")
+def test_an_instance_that_does_not_answer_keeps_no_other_from_the_pool(demo_host: Host) -> None:
+    domains, dests = demo_host.domains(), demo_host.dests()
+    silent = min(domains)
+    demo_host.task("ec2like_security_group", name="closed", rules=[])
+    found = demo_host.task("ec2like_instance", instance_ids=[silent], security_groups=["closed"])
+    address = f"{found['instances'][0]['private_ip_address']}:80"
+    for other in dests.keys() - {address}:
+        demo_host.ssh(f"ipvsadm -d -t 10.0.2.100:80 -r {other}")
+    said: list[str] = []
+    stated = ["-e", f"web_count={len(domains)}", "-e", "load_balanced_pool_wait_timeout=10"]
+    with pytest.raises(plays.PlayFailedError):
+        plays.play(demo_host.state, "site.yml", *stated, show=said.append)
+    assert f"the instances {silent} of the pool web do not answer" in "".join(said)
+    assert f"did not answer on TCP port 80 at {address.removesuffix(':80')} within 10 s" in "".join(said)
+    assert (demo_host.domains(), demo_host.dests()) == (domains, dests)
+    answers = {answer_of(plays.url_of(demo_host.state)) for _request in range(2 * len(domains))}
+    assert answers == {*domains, ""} - {silent}
+    demo_host.task("ec2like_instance", instance_ids=[silent], security_groups=[])
+    demo_host.task("ec2like_security_group", name="closed", state="absent")
+    assert demo_host.play("site.yml", *stated) == 0
+    assert demo_host.dests() == dests
+
+
 def answer_of(url: str) -> str:
     """The instance that answers within two seconds, empty where none does."""
     try:
