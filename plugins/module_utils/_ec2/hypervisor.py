@@ -38,6 +38,7 @@ __all__ = ["BY_GUEST", "DEFAULT_URI", "THREADS", "Hypervisor", "with_phase"]
 # virDomainState: what of it is a running machine to EC2, which knows neither paused nor crashed.
 _RUNNING = (1, 2, 3, 7)
 _PAUSED = 3
+_SUSPENDED = 7
 _SHUTTING_DOWN = 4
 # virDomainPausedReason: what stands still until somebody lets it go on. Of the others, libvirt itself sees to that.
 _PAUSES = {
@@ -99,7 +100,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         instance = instance_of(xml, _state_name(state, reason))
         if instance is None or instance.instance_id != domain.name():  # a copy of one of ours is somebody's own
             return None
-        paused = _PAUSES.get(reason, "") if state == _PAUSED else ""
+        paused = _stands_still(state, reason)
         by_guest = state == _SHUTOFF and reason == self._libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
         return with_phase(replace(instance, host=self.host_name(), paused=paused), by_guest, hibernated, boot)
 
@@ -264,13 +265,16 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             domain.setAutostart(instance.restart_policy != "never")
             self._towards(True, domain, domain.create)
             if instance.hibernated and domain.state()[0] == _PAUSED:  # as it was when somebody saved it
-                self._towards(True, domain, domain.resume)
+                self._let_go_on(domain)
 
     def resume(self, instance: Instance) -> None:
         """Let a machine go on that stands still."""
         with self._attempt(f"resume the instance {instance.label}"):
-            domain = self._domain(instance.instance_id)
-            self._towards(True, domain, domain.resume)
+            self._let_go_on(self._domain(instance.instance_id))
+
+    def _let_go_on(self, domain: Any) -> None:
+        suspended = domain.state()[0] == _SUSPENDED
+        self._towards(True, domain, domain.pMWakeup if suspended else domain.resume)
 
     def disk_errors(self, instance_id: str) -> str:
         """Return for which of its disks the machine stands still, and why; empty where that is for none."""
@@ -291,8 +295,9 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             domain = self._domain(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
             state, reason = domain.state()
-            if state == _PAUSED and reason not in _ENDING:  # by somebody's hand, or for want of room on the disk
-                self._towards(True, domain, domain.resume)
+            # By somebody's hand, for want of room on the disk, or by its guest.
+            if state == _SUSPENDED or (state == _PAUSED and reason not in _ENDING):
+                self._let_go_on(domain)
             self._towards(False, domain, domain.shutdown)
 
     def power_off(self, instance: Instance) -> None:
@@ -307,6 +312,8 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         with self._attempt(f"hibernate the instance {instance.label}"):
             domain = self._defined(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
+            if domain.state()[0] == _SUSPENDED:  # what is saved of it would not wake again
+                self._let_go_on(domain)
             # One that is paused, too, is to run when it goes on.
             self._towards(False, domain, lambda: domain.managedSave(self._libvirt.VIR_DOMAIN_SAVE_RUNNING))
 
@@ -371,6 +378,13 @@ def with_phase(
             return replace(instance, phase=TERMINATING, state="shutting-down", state_reason=BY_GUEST)
         return replace(instance, state_reason=BY_GUEST)
     return instance
+
+
+def _stands_still(state: int, reason: int) -> str:
+    """Why a running machine stands still until somebody lets it go on; empty where it does not."""
+    if state == _SUSPENDED:
+        return "Suspended by its guest"
+    return _PAUSES.get(reason, "") if state == _PAUSED else ""
 
 
 def _state_name(state: int, reason: int) -> str:

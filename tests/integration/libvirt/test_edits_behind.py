@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.pocket.cloud.plugins.module_utils._ec2.domain_xml import METADATA_URI
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host, wait_until
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Storage
 
 WEB = {"pool": "web"}
@@ -23,6 +23,12 @@ WEB = {"pool": "web"}
 def idle(host: Host, store: str, tmp_path: Path) -> Iterator[Cloud]:
     """Where machines run, but nothing in them."""
     yield from clean_cloud(host, store, idle_image(tmp_path))
+
+
+@pytest.fixture
+def cloud(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
+    """With guests that boot."""
+    yield from clean_cloud(host, store, guest_image)
 
 
 def test_a_running_one_that_was_undefined_can_be_changed_stopped_and_terminated(idle: Cloud) -> None:
@@ -104,6 +110,25 @@ def test_a_paused_one_is_told_and_resumed_where_it_is_to_run(idle: Cloud) -> Non
         hibernate()
         idle.both(name="a", state="running")
         assert idle.domains("--state-running") == {one}
+
+
+def test_one_whose_guest_suspended_itself_is_told_and_woken_for_what_is_asked(cloud: Cloud) -> None:
+    asked = {"user_data": "#!/bin/sh\necho mem > /sys/power/state\n", "wait": False}
+    ids = [cloud.run(name=name, **asked)["instance_ids"][0] for name in ("a", "b")]
+    wait_until("the guests to suspend themselves", lambda: all(suspended(cloud, one) for one in ids), 240)
+    (shown,) = cloud.host.ok("ec2like_instance_info", store=cloud.store, instance_ids=ids[:1])["instances"]
+    assert (shown["state"]["name"], shown["state_transition_reason"]) == ("running", "Suspended by its guest")
+    assert cloud.both(name="a", state="running")["changed_ids"] == ids[:1]
+    cloud.both(name="b", state="stopped", hibernate=True)
+    assert cloud.both(name="b", state="running")["changed_ids"] == ids[1:]
+    assert not any(suspended(cloud, one) for one in ids)
+    for name in ("a", "b"):
+        assert cloud.both(name=name, state="running", wait=True, wait_port=80, wait_timeout=240)["changed"] is False
+    cloud.both(name="b", state="stopped", stop_timeout=1)
+
+
+def suspended(cloud: Cloud, instance_id: str) -> bool:
+    return cloud.host.virsh("domstate", instance_id) == "pmsuspended"
 
 
 def virsh_hibernates(cloud: Cloud, instance_id: str) -> None:
