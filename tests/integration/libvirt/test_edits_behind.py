@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_paused_one_is_told_and_resumed_where_it_is_to_run(idle: Cloud) -> Non
 
 
 def test_one_whose_guest_suspended_itself_is_told_and_woken_for_what_is_asked(cloud: Cloud) -> None:
-    asked = {"user_data": "#!/bin/sh\necho mem > /sys/power/state\n", "wait": False}
+    asked: dict[str, Any] = {"user_data": "#!/bin/sh\necho mem > /sys/power/state\n", "wait": False}
     ids = [cloud.run(name=name, **asked)["instance_ids"][0] for name in ("a", "b")]
     wait_until("the guests to suspend themselves", lambda: all(suspended(cloud, one) for one in ids), 240)
     (shown,) = cloud.host.ok("ec2like_instance_info", store=cloud.store, instance_ids=ids[:1])["instances"]
