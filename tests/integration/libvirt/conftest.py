@@ -42,9 +42,11 @@ def host(bare_host: Host) -> Host:
 
 
 @pytest.fixture
-def store(bare_host: Host) -> str:
-    """The path on the private host of a store that does not exist yet."""
-    return f"/var/lib/pocket-cloud-{next(_numbers)}"
+def store(bare_host: Host) -> Iterator[str]:
+    """The path on the private host of a store that does not exist yet; what is in it later is in memory, so it goes."""
+    path = f"/var/lib/pocket-cloud-{next(_numbers)}"
+    yield path
+    bare_host.run(["rm", "-rf", path])
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ class Cloud:
 
     def definitions(self) -> list[str]:
         """libvirt's own files that define the domains."""
-        return [path.read_text() for path in self.host.path("/etc/libvirt/qemu").glob("i-*.xml")]
+        found = []
+        for path in self.host.path("/etc/libvirt/qemu").glob("i-*.xml"):
+            with suppress(FileNotFoundError):  # libvirtd may still do what a killed run asked for
+                found.append(path.read_text())
+        return found
 
     def tombstones(self) -> set[str]:
         """The instances that the register has as terminated."""

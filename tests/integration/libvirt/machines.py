@@ -68,13 +68,16 @@ class Machine:
         """Take an address without asking."""
         self.run("ip", "address", "add", address, "dev", "card", "nodad")
 
-    def dhcp(self) -> list[str]:
-        """Ask for an IPv4 address; return it, the gateways and the name servers, or nothing where nobody answers."""
+    def dhcp(self, tries: int = 4) -> list[str]:
+        """Ask so often for an IPv4 address, a second apart.
+
+        Returns it, the gateways and the name servers, or nothing where nobody answers.
+        """
         script = self.host.path("/run/tell")
         script.write_text(TELL)
         script.chmod(0o755)
-        client = (self._busybox, "udhcpc", "-i", "card", "-f", "-n", "-q", "-t", "4", "-T", "1", "-s", "/run/tell")
-        return self.run(*client, check=False).splitlines()
+        client = (self._busybox, "udhcpc", "-i", "card", "-f", "-n", "-q", "-s", "/run/tell")
+        return self.run(*client, "-t", str(tries), "-T", "1", check=False).splitlines()
 
     def dhcp6(self, timeout: float = 5) -> list[str]:
         """Ask for an IPv6 address by the DUID of the MAC address; return those granted."""

@@ -57,7 +57,7 @@ def _which(program: str) -> str | None:
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def wait_until(what: str, condition: Callable[[], Any], timeout: float = 30.0, interval: float = 0.1) -> Any:
+def wait_until(what: str, condition: Callable[[], Any], timeout: float = 300.0, interval: float = 0.1) -> Any:
     """The first true value of `condition`; HarnessError when none came in `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -228,7 +228,7 @@ class Host:
 
     # Modules and guests
 
-    def module(self, name: str, /, *, check: bool = False, timeout: float = 300, **parameters: Any) -> dict[str, Any]:
+    def module(self, name: str, /, *, check: bool = False, timeout: float = 900, **parameters: Any) -> dict[str, Any]:
         """What the module returns, run as on a target; a failure is a result with C(failed), too."""
         done = self.run(
             [PYTHON, MODULES / f"{name}.py"], text=arguments(parameters, check), check=False, timeout=timeout

@@ -9,7 +9,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud
@@ -43,7 +43,7 @@ class Guest:
         self.address: str = launched["instances"][0]["private_ip_address"]
 
     def wait(self) -> None:
-        wait_until(f"an answer of {self.instance_id}", lambda: self.cloud.host.http(self.address), 120)
+        wait_until(f"an answer of {self.instance_id}", lambda: self.cloud.host.http(self.address))
 
     def sh(self, command: str) -> str:
         """What the command prints in the guest."""
@@ -56,8 +56,17 @@ class Guest:
         lines = self.sh("for d in /sys/block/vd*; do echo $(cat $d/serial) ${d##*/}; done").splitlines()
         return {words[0]: words[1] for words in (line.split() for line in lines) if len(words) == 2}
 
+    def disk(self, serial: str) -> str:
+        """The name in the guest of the disk with that serial number, once the guest has seen it."""
+        found: str = wait_until(f"a disk {serial} in the guest", lambda: self.disks().get(serial))
+        return found
+
     def sectors(self, name: str) -> int:
         return int(self.sh(f"cat /sys/block/{name}/size"))
+
+    def sees(self, name: str, sectors: int) -> None:
+        """Wait until the guest sees a disk of that many sectors."""
+        wait_until(f"{sectors} sectors of {name} in the guest", lambda: self.sectors(name) == sectors)
 
 
 class Storage:
@@ -134,8 +143,12 @@ class Storage:
         return process
 
     def incoming(self, kind: str) -> bool:
-        """Whether a file is being made there."""
-        return any(name.startswith(".incoming-") for name in self.files(kind))
+        """Whether a file is being written there; an empty one may be there for its name's sake alone."""
+        for path in (self.root / kind).glob(".incoming-*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_size:
+                    return True
+        return False
 
     def known(self) -> tuple[list[str], list[str], list[str]]:
         """What the modules list: the ids of volumes, snapshots and images."""

@@ -121,7 +121,9 @@ def test_on_a_bridge_without_dhcp_nobodys_address_is_given_and_a_guests_is_confi
     assert addresses == ["192.0.2.21", "192.0.2.23"]
     assert [sources(one) for one in result["instances"]] == [["arp"], ["arp"]]
     for instance in result["instances"]:
-        answer = beside.run(PYTHON, "-I", "-c", FETCH, f"http://{instance['private_ip_address']}/", "5")
+        fetch = (PYTHON, "-I", "-c", FETCH, f"http://{instance['private_ip_address']}/", "5")
+        # It answers for its address before its server runs.
+        answer = wait_until("its server", functools.partial(beside.run, *fetch, check=False))
         assert answer.split() == [instance["instance_id"], instance["private_ip_address"]]
     assert cloud.both(exact_count=2, tags={"a": "b"}, network="lan")["changed"] is False
     (network,) = host.ok("ec2like_network_info", store=cloud.store, names=["lan"])["networks"]
@@ -138,15 +140,16 @@ def test_the_address_of_a_terminated_instance_is_free_at_once_and_dnsmasq_gives_
     idle = {"image_id": "idle", "private_ip_address": "10.80.0.50"}
     (first,) = cloud.both(name="first", **idle)["instances"]
     one = machine("one", "pocket0", first["network_interfaces"][0]["mac_address"])
-    assert one.dhcp()[0] == "10.80.0.50"
-    assert leases(host, "pocket") == {one.mac: "10.80.0.50"}
+    assert one.dhcp(tries=20)[0] == "10.80.0.50"
+    # dnsmasq tells libvirt of it by another process, after its answer.
+    wait_until("its lease", lambda: leases(host, "pocket") == {one.mac: "10.80.0.50"})
     assert cloud.refused(name="second", **idle)["error_code"] == "InvalidIPAddress.InUse"
     cloud.both(name="first", state="terminated")
     assert leases(host, "pocket") == {}
     one.remove()
     (second,) = cloud.both(name="second", **idle)["instances"]
     two = machine("two", "pocket0", second["network_interfaces"][0]["mac_address"])
-    assert two.dhcp()[0] == "10.80.0.50"
+    assert two.dhcp(tries=20)[0] == "10.80.0.50"
     cloud.both(name="second", state="terminated")
     # Unasked for, others come first.
     (third,) = cloud.both(name="third", image_id="idle")["instances"]
@@ -164,7 +167,7 @@ def test_an_ipv6_address_is_reserved_for_those_that_ask_by_their_mac_address(
     card = instance["network_interfaces"][0]
     assert (card["address_source"], card["ipv6_address_source"]) == ("reservation", "seed")
     one = machine("one", "pocket0", card["mac_address"])
-    assert one.dhcp6() == [card["ipv6_address"]]
+    wait_until("an answer", lambda: one.dhcp6() == [card["ipv6_address"]])
     (listed,) = cloud.host.ok("ec2like_instance_info", store=cloud.store)["instances"]
     assert listed["network_interfaces"][0]["ipv6_address_source"] == "lease"
     other = machine("other", "pocket0", "52:54:00:0a:0b:0d")
@@ -236,7 +239,6 @@ def test_cloud_init_of_a_real_debian_takes_the_seeds_addresses_and_its_agent_con
     wait_until(
         "the agent",
         lambda: "fd00:80::9" in host.run(["virsh", "domifaddr", mine, "--source", "agent"], check=False).stdout,
-        timeout=120,
         interval=1,
     )
     shown = host.virsh("domifaddr", mine, "--source", "agent")

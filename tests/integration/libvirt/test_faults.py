@@ -89,7 +89,7 @@ def narrow(host: Host, store: str, guest_image: Path) -> Iterator[Cloud]:
 def test_a_guest_whose_disk_finds_no_room_stands_still_and_goes_on_when_there_is(narrow: Cloud) -> None:
     fill = "#!/bin/sh\ndd if=/dev/urandom of=/filled bs=1M count=32\nsync\n"
     (one,) = narrow.run(name="a", user_data=fill)["instance_ids"]
-    wait_until("the guest to stand still", lambda: narrow.domains("--state-paused") == {one}, 60)
+    wait_until("the guest to stand still", lambda: narrow.domains("--state-paused") == {one})
     asked: dict[str, Any] = {"name": "a", "state": "running", "wait": True, "wait_port": 80}
     assert narrow.run(check=True, **asked)["changed"] is True
     failed = narrow.host.module("ec2like_instance", **narrow.params(**asked))
@@ -143,9 +143,10 @@ def test_plays_that_launch_and_terminate_at_once_do_not_meet(idle: Cloud) -> Non
 
 def test_a_guest_that_crashes_in_boot_is_told_by_its_console(cloud: Cloud) -> None:
     crash = "#!/bin/sh\necho c > /proc/sysrq-trigger\n"
-    stated = cloud.params(name="a", user_data=crash, wait=True, wait_port=80, wait_timeout=20)
-    failed = cloud.host.module("ec2like_instance", **stated)
-    assert failed["failed"]
+    (one,) = cloud.run(name="a", user_data=crash)["instance_ids"]
+    console = cloud.host.path(cloud.store) / "instances" / one / "console.log"
+    wait_until("the guest's panic", lambda: "Kernel panic" in console.read_text(errors="replace"))
+    failed = cloud.refused(name="a", wait=True, wait_port=80, wait_timeout=1)
     assert "did not answer on TCP port 80" in failed["msg"]
     assert "Kernel panic" in failed["msg"]
     assert len(failed["instance_ids"]) == 1

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.pocket.cloud.tests.integration.libvirt.guests import Cloud, clean_cloud, idle_image
-from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host
+from ansible_collections.pocket.cloud.tests.integration.libvirt.private_host import Host, wait_until
 from ansible_collections.pocket.cloud.tests.integration.libvirt.storage import Guest, Storage
 
 GIB_OF_SECTORS = (1 << 30) // 512
@@ -36,9 +36,9 @@ def test_disks_of_a_guest_from_its_launch_to_an_image_of_it(cloud: Cloud) -> Non
     storage = Storage(cloud)
     guest = Guest(cloud, root_size_gib=1, volumes=[{"device_name": "/dev/sdf", "ebs": {"volume_size": 1}}])
     guest.wait()
-    assert guest.sectors("vda") == GIB_OF_SECTORS
+    guest.sees("vda", GIB_OF_SECTORS)
     (serial,) = [one for one in guest.disks() if one.startswith("vol")]
-    assert guest.sectors(guest.disks()[serial]) == GIB_OF_SECTORS
+    guest.sees(guest.disk(serial), GIB_OF_SECTORS)
 
     # Its disks grow and become more while it runs.
     volumes = [
@@ -48,10 +48,10 @@ def test_disks_of_a_guest_from_its_launch_to_an_image_of_it(cloud: Cloud) -> Non
     ids: dict[str, Any] = {"instance_ids": [guest.instance_id]}
     mapped = cloud.both(**ids, root_size_gib=3, volumes=volumes)["instances"][0]["block_device_mappings"]
     assert cloud.both(**ids, root_size_gib=3, volumes=volumes)["changed"] is False
-    assert guest.sectors("vda") == 3 * GIB_OF_SECTORS
-    assert guest.sectors(guest.disks()[serial]) == 2 * GIB_OF_SECTORS
+    guest.sees("vda", 3 * GIB_OF_SECTORS)
+    guest.sees(guest.disk(serial), 2 * GIB_OF_SECTORS)
     serials = {one["ebs"]["volume_id"].replace("-", "") for one in mapped}
-    assert serials == {one for one in guest.disks() if one.startswith("vol")}
+    wait_until("both disks", lambda: serials == {one for one in guest.disks() if one.startswith("vol")})
 
     # What it writes goes to a file of its own; the image stays what it was registered as.
     base = cloud.host.ok("ec2like_image_info", store=cloud.store, filters={"name": "guest"})["images"][0]

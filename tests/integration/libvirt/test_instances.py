@@ -139,10 +139,10 @@ def test_a_wait_in_vain_says_what_the_console_says(cloud: Cloud) -> None:
     assert all(character.isprintable() or character == "\n" for character in failed["msg"])
     # Nobody gets ready who is stopped: the wait ends at once.
     process = cloud.start(name="a", wait=True, wait_port=81, wait_timeout=600)
-    time.sleep(2)
+    time.sleep(8)  # it has looked at the host by now
     assert process.poll() is None
     cloud.host.virsh("destroy", instance["instance_id"])
-    failed = json.loads(process.communicate(timeout=20)[0])
+    failed = json.loads(process.communicate(timeout=60)[0])
     assert "is stopped instead of running" in failed["msg"]
 
 

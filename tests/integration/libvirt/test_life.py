@@ -157,7 +157,7 @@ def test_guests_that_shut_themselves_down_are_stopped_or_terminated_as_launched(
     }
     (stays,) = cloud.run(name="stays", **asked)["instance_ids"]
     (goes,) = cloud.run(name="goes", instance_initiated_shutdown_behavior="terminate", **asked)["instance_ids"]
-    wait_until("both guests to shut down", lambda: cloud.domains("--state-shutoff") == {stays, goes}, 60)
+    wait_until("both guests to shut down", lambda: cloud.domains("--state-shutoff") == {stays, goes})
     info = cloud.host.ok("ec2like_instance_info", store=cloud.store)["instances"]
     told = {one["instance_id"]: (one["state"]["name"], one["state_transition_reason"]) for one in info}
     assert told == {
@@ -206,7 +206,7 @@ def test_what_ran_runs_again_after_a_reboot_of_its_host(cloud: Cloud) -> None:
     cloud.run(name="off", state="stopped", stop_timeout=0)
     cloud.host.reboot()
     running = {one["instance_id"] for one in launched}
-    wait_until("libvirtd to start what ran", lambda: cloud.domains("--state-running") == running, 60)
+    wait_until("libvirtd to start what ran", lambda: cloud.domains("--state-running") == running)
     ready = cloud.run(**asked)
     assert ready["changed"] is False
     kept = ("instance_id", "private_ip_address", "tags")

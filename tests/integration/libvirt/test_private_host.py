@@ -49,7 +49,7 @@ def test_all_of_it_ends_when_its_maker_is_killed(bare_host: Host, tmp_path: Path
     assert len(processes_in(namespace)) >= 3  # process 1, virtlogd, libvirtd
     starter.send_signal(signal.SIGKILL)
     starter.wait()
-    wait_until("the end of the host's processes", lambda: not processes_in(namespace), timeout=10)
+    wait_until("the end of the host's processes", lambda: not processes_in(namespace))
 
 
 def processes_in(namespace: str) -> list[str]:

@@ -32,7 +32,7 @@ def test_what_a_running_guest_wrote_is_read_by_another_from_a_volume_of_the_snap
     first, second = Guest(cloud), Guest(cloud)
     first.wait()
     volume = storage.volume(name="data", size_gib=1, instance=first.instance_id)
-    name = first.disks()[volume["serial"]]
+    name = first.disk(volume["serial"])
     first.sh(f"dd if=/dev/urandom of=/dev/{name} bs=1M count=8 conv=fsync 2>/dev/null")
     digest = first.sh(f"head -c 8388608 /dev/{name} | sha256sum").split()[0]
     made = storage.again("ec2like_snapshot", name="then", volume_id=volume["volume_id"])
@@ -41,9 +41,9 @@ def test_what_a_running_guest_wrote_is_read_by_another_from_a_volume_of_the_snap
 
     second.wait()
     copy = storage.volume(name="copy", snapshot_id=made["snapshot_id"], size_gib=2, instance=second.instance_id)
-    name = second.disks()[copy["serial"]]
+    name = second.disk(copy["serial"])
     assert second.sh(f"head -c 8388608 /dev/{name} | sha256sum").split()[0] == digest
-    assert second.sectors(name) == (2 << 30) // 512
+    second.sees(name, (2 << 30) // 512)
     # The root disk stands alone in its snapshot, though it is a clone of an image.
     root = storage.again("ec2like_snapshot", name="root", instance_id=first.instance_id)["snapshot"]
     about = json.loads(cloud.host.run(["qemu-img", "info", "--output=json", "-f", "qcow2", root["path"]]).stdout)
