@@ -94,7 +94,7 @@ class Clients:
     def _ask(self) -> None:
         while not self._end.is_set():
             try:
-                plays.ask(self.url)
+                plays.ask(self.url, timeout=60)  # slow is not lost
                 self.answers += 1
             except (OSError, IndexError) as error:
                 self.failures.append(f"{time.strftime('%H:%M:%S')} {error}")

@@ -46,12 +46,17 @@ run_quietly() {  # run_quietly LOG COMMAND...
     wait "$process" || { tail -n 30 "$log" >&2; die "failed: $1 (the whole log: $log)"; }
 }
 
+# What the network has a part in gets a second chance.
+run_persistently() {  # run_persistently LOG COMMAND...
+    (run_quietly "$@") || { say "trying that once more in 20 s"; sleep 20; run_quietly "$@"; }
+}
+
 # Downloads packages through the machine's own apt sources and unpacks them; installs nothing.
 fetch_packages() {  # fetch_packages DIRECTORY PACKAGE...
     local directory=$1 deb
     shift
     mkdir -p "$directory/debs"
-    run_quietly "$directory/debs/log" env -C "$directory/debs" apt-get -q -o APT::Sandbox::User="$(id -un)" download "$@"
+    run_persistently "$directory/debs/log" env -C "$directory/debs" apt-get -q -o APT::Sandbox::User="$(id -un)" download "$@"
     for deb in "$directory"/debs/*.deb; do
         dpkg-deb -x "$deb" "$directory"
     done

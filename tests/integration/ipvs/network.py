@@ -22,7 +22,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 
 CLONE_NEWNET = 0x40000000
@@ -273,10 +273,10 @@ def shares(family: str, count: int, port: int = PORT, protocol: str = "tcp") -> 
 def udp_shares(family: str, count: int, port: int = PORT, from_one_port: bool = False) -> Counter[str]:
     """How many of so many datagrams, each from a port of its own or all from one, each server answered."""
     found: Counter[str] = Counter()
-    for _port in range(1 if from_one_port else count):
-        with inside("client"):
-            sock = _socket("udp", family)
-        with sock:
+    with ExitStack() as stay:  # one that is closed gives its port back, and with it the server that the port had
+        for _port in range(1 if from_one_port else count):
+            with inside("client"):
+                sock = stay.enter_context(_socket("udp", family))
             sock.settimeout(STALLED)
             sock.connect((VIRTUAL[family], port))  # takes no answer that comes from elsewhere
             for _datagram in range(count if from_one_port else 1):

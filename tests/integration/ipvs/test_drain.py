@@ -68,7 +68,7 @@ def on(name: str, connections: list[Connection]) -> list[Connection]:
     return [connection for connection in connections if connection.ask() == name]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -137,6 +137,7 @@ PLAY = """
         port: 80
         state: drained
         drain_step: 1
+        drain_timeout: 150
 """
 
 
@@ -194,8 +195,9 @@ def test_udp_is_waited_for_until_the_kernel_forgets_it(director: Director, netwo
 
 def test_persistence_is_waited_for_and_brings_nobody_back(director: Director, network: Network, service):
     service["protocol"] = "udp"  # of which a connection is forgotten before its persistence
-    director.service(**service, scheduler="rr", persistence_timeout=6, dests=DESTS)
+    director.service(**service, scheduler="rr", persistence_timeout=15, dests=DESTS)
     subprocess.run(["sysctl", "-qw", "net.ipv4.vs.expire_quiescent_template=1"], check=True)
+    subprocess.run(["ipvsadm", "--set", "900", "2", "10"], check=True)
     try:
         (leaving,) = udp_shares(FAMILY, 1, service["port"])
         (staying,) = {"one", "two"} - {leaving}
@@ -208,6 +210,7 @@ def test_persistence_is_waited_for_and_brings_nobody_back(director: Director, ne
         assert not done.get("failed"), done
         assert (done["changed"], done["dest"], done["draining"]) == (True, None, [])
     finally:
+        subprocess.run(["ipvsadm", "--set", "900", "2", "3"], check=True)
         subprocess.run(["sysctl", "-qw", "net.ipv4.vs.expire_quiescent_template=0"], check=True)
 
 

@@ -23,7 +23,7 @@ INIT = ROOT / "tests" / "lab" / "uml" / "init"
 INSIDE = "POCKET_CLOUD_INSIDE_UML"
 REPORTS = Path("/exchange/reports")
 MEMORY = "768M"
-SILENCE = 240  # seconds without a report after which the kernel counts as hung
+SILENCE = 600  # seconds without a report after which the kernel counts as hung
 
 NEEDED = {
     "linux.uml": "user-mode-linux",

@@ -22,6 +22,7 @@ def ssh_options(state: State) -> list[str]:
         "-o", "IdentitiesOnly=yes",
         "-o", "ConnectTimeout=30",
         "-o", "ServerAliveInterval=15",
+        "-o", "ServerAliveCountMax=20",
     ]  # fmt: skip
 
 

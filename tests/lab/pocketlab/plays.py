@@ -31,6 +31,8 @@ def ansible_environment(state: State) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"),
         "ANSIBLE_HOME": str(state.directory / "ansible"),
         "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_TIMEOUT": "60",
+        "ANSIBLE_SSH_RETRIES": "3",
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=300s",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(state.directory),
         "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0",
