@@ -24,8 +24,8 @@ options:
       - V(present) launches the instances that are missing and leaves those that exist as they are, running or stopped.
         One that a run which died had stopped for a change, or for an image of it, is started again.
       - V(running) (or V(started)) launches as V(present) does, starts those that are stopped, and resumes those whose
-        machine stands still, by C(virsh suspend) or because their disk's file system was full. One that stands still
-        again at once fails the task, which names the disk.
+        machine stands still, by C(virsh suspend), because their guest suspended itself, or because their disk's file
+        system was full. One that stands still again at once fails the task, which names the disk.
       - V(stopped) presses the power button and waits for O(stop_timeout); a guest that is still running then is
         powered off. RV(instances[].state_transition_reason) says which. Disk, id and addresses stay.
       - V(restarted) (or V(rebooted)) stops and starts, softly for O(stop_timeout) and then hard; disk, id and addresses

@@ -273,8 +273,14 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
             self._let_go_on(self._domain(instance.instance_id))
 
     def _let_go_on(self, domain: Any) -> None:
-        suspended = domain.state()[0] == _SUSPENDED
-        self._towards(True, domain, domain.pMWakeup if suspended else domain.resume)
+        if domain.state()[0] != _SUSPENDED:
+            self._towards(True, domain, domain.resume)
+            return
+        try:
+            domain.pMWakeup()
+        except self._libvirt.libvirtError:
+            if domain.state()[0] == _SUSPENDED:  # or else it woke by itself
+                raise
 
     def disk_errors(self, instance_id: str) -> str:
         """Return for which of its disks the machine stands still, and why; empty where that is for none."""

@@ -80,7 +80,8 @@ def wait_until_ready(
         ready.update({instance.instance_id: instance for instance in fine})
         lost.update(failed)
         if clock() >= deadline:
-            lost.update({one.instance_id: _late(one, readiness) for one in waiting if one.instance_id not in ready})
+            undecided = [one for one in waiting if one.instance_id not in ready.keys() | lost.keys()]
+            lost.update({one.instance_id: _late(one, readiness) for one in undecided})
         if len(ready.keys() | lost.keys()) == len(set(instance_ids)):
             break
         sleep(_INTERVAL)
@@ -102,10 +103,17 @@ def _hopeless(
             state, label = (instance.state, instance.label) if instance else ("terminated", instance_id)
             said[instance_id] = f"{label} is {state} instead of running, and so did not {readiness.text}"
         elif instance.paused:
-            why = hypervisor.disk_errors(instance_id) or "state: running lets it go on"
+            why = _disk_errors(hypervisor, instance_id) or "state: running lets it go on"
             stands = f"{instance.label} stands still, and so did not {readiness.text}"
             said[instance_id] = f"{stands} ({instance.paused}: {why})"
     return said
+
+
+def _disk_errors(hypervisor: Hypervisor, instance_id: str) -> str:
+    try:
+        return hypervisor.disk_errors(instance_id)
+    except PocketError:  # it has ended since we looked
+        return ""
 
 
 def _late(instance: Instance, readiness: Readiness) -> str:

@@ -175,6 +175,8 @@ def test_cloud_init_ends_the_wait_well_or_with_what_failed(host: KvmHost) -> Non
         PocketError, match=rf"{ids[1]} \(a\) finished cloud-init, which failed: its module ssh failed \(1 of 2 "
     ):
         wait(host, ids, clock, Readiness("cloud-init", None, 60))
+    with pytest.raises(PocketError, match="its module ssh failed"):  # at the very last look, too
+        wait(host, ids, clock, Readiness("cloud-init", None, 0))
     consoles[1].write_text("booting\n")
     with pytest.raises(
         PocketError,
