@@ -318,7 +318,7 @@ class Hypervisor(NetworkCalls, FilterCalls, ConsoleCalls, DeviceCalls, GuestCall
         with self._attempt(f"hibernate the instance {instance.label}"):
             domain = self._defined(instance.instance_id)
             domain.setAutostart(instance.restart_policy == "always")
-            if domain.state()[0] == _SUSPENDED:  # what is saved of it would not wake again
+            if domain.state()[0] == _SUSPENDED:  # QEMU 9.0 and newer keep that over a save
                 self._let_go_on(domain)
             # One that is paused, too, is to run when it goes on.
             self._towards(False, domain, lambda: domain.managedSave(self._libvirt.VIR_DOMAIN_SAVE_RUNNING))
